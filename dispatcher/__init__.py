@@ -1,0 +1,1 @@
+"""Reads SI-DEP certificates from a shared mailbox and brings each to its site, once."""

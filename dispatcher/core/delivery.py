@@ -1,0 +1,33 @@
+"""The identity of one delivery, and the proof that it was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dispatcher.core.certificate import Document
+from dispatcher.core.finess import FinessET
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One delivery to make: the same `id` is the same delivery, for ever.
+
+    `id` is random and says nothing of the patient, so it may appear in job titles, in
+    temporary names and in logs. `site` is where it goes.
+    """
+
+    id: str
+    site: FinessET
+    target: str
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof of delivery. `reference` finds the copy again and names nobody.
+
+    `already_there` says that the same content lay there before this attempt.
+    """
+
+    reference: str
+    already_there: bool = False

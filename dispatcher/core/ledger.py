@@ -1,0 +1,246 @@
+"""The life of a message and of a delivery, as tables. Every transition is here.
+
+docs/architecture.md draws its diagrams from these tables and the ledger edge builds the
+database's own checks from them, so the three cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+from dispatcher.core.certificate import HoldReason, Result
+from dispatcher.core.finess import FinessET
+from dispatcher.core.message import MessageRef
+from dispatcher.core.routing import Kind
+
+
+class State(Enum):
+    """Where a SI-DEP message stands. Stored as these words: never renamed or reused."""
+
+    PENDING = "pending"  # has targets that do not all hold it yet
+    HELD = "held"  # waits for a person
+    DELIVERED = "delivered"  # every target holds it
+    DUPLICATE = "duplicate"  # the same content came before
+    EXPIRED = "expired"  # ended undelivered, and a person knows
+    PURGED = "purged"  # removed at its legal term; an empty line remains
+
+
+class DeliveryState(Enum):
+    """Where one delivery stands. Stored as these words: never renamed or reused."""
+
+    DECIDED = "decided"  # has to be made
+    WAITING = "waiting"  # has to be made when its site opens
+    DELIVERING = "delivering"  # the intent is on disk, the effect may have begun
+    IN_DOUBT = "in_doubt"  # the effect may have happened; to be settled
+    DELIVERED = "delivered"  # the destination holds it and we have a receipt
+    HELD = "held"  # waits for a person
+    DISCARDED = "discarded"  # a person decided that it is not to be made
+
+
+ALLOWED: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
+    {
+        State.PENDING: frozenset({State.DELIVERED, State.HELD, State.EXPIRED}),
+        State.HELD: frozenset({State.PENDING, State.DELIVERED, State.EXPIRED}),
+        State.DELIVERED: frozenset({State.PURGED}),
+        State.DUPLICATE: frozenset({State.PURGED}),
+        State.EXPIRED: frozenset(),
+        State.PURGED: frozenset(),
+    }
+)
+
+DELIVERY_ALLOWED: Final[Mapping[DeliveryState, frozenset[DeliveryState]]] = MappingProxyType(
+    {
+        DeliveryState.DECIDED: frozenset(
+            {
+                DeliveryState.DELIVERING,
+                DeliveryState.WAITING,
+                DeliveryState.HELD,
+                DeliveryState.DISCARDED,
+            }
+        ),
+        DeliveryState.WAITING: frozenset(
+            {DeliveryState.DECIDED, DeliveryState.HELD, DeliveryState.DISCARDED}
+        ),
+        DeliveryState.DELIVERING: frozenset(
+            {
+                DeliveryState.DELIVERED,
+                DeliveryState.DECIDED,
+                DeliveryState.HELD,
+                DeliveryState.IN_DOUBT,
+            }
+        ),
+        DeliveryState.IN_DOUBT: frozenset(
+            {DeliveryState.DELIVERED, DeliveryState.DECIDED, DeliveryState.HELD}
+        ),
+        DeliveryState.HELD: frozenset(
+            {DeliveryState.DECIDED, DeliveryState.DELIVERED, DeliveryState.DISCARDED}
+        ),
+        DeliveryState.DELIVERED: frozenset(),
+        DeliveryState.DISCARDED: frozenset(),
+    }
+)
+
+# States in which a message begins.
+INITIAL: Final = frozenset({State.PENDING, State.HELD, State.DUPLICATE})
+
+
+def may_follow(before: State, after: State) -> bool:
+    """Return whether a message in `before` may move to `after`."""
+    return after in ALLOWED[before]
+
+
+def delivery_may_follow(before: DeliveryState, after: DeliveryState) -> bool:
+    """Return whether a delivery in `before` may move to `after`."""
+    return after in DELIVERY_ALLOWED[before]
+
+
+def state_of(deliveries: Collection[DeliveryState]) -> State:
+    """Return the state of a message from the states of its deliveries.
+
+    One held delivery makes the message held; deliveries that a person discarded do not
+    count beside others. None at all: held, because somebody must say where it goes.
+    """
+    counted = set(deliveries) - {DeliveryState.DISCARDED}
+    if DeliveryState.HELD in counted:
+        return State.HELD
+    if not counted:
+        return State.EXPIRED if deliveries else State.HELD
+    return State.DELIVERED if counted == {DeliveryState.DELIVERED} else State.PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a server says of a message without reading it: enough to see a reused uid.
+
+    `size` is RFC822.SIZE in bytes, `internal_at` INTERNALDATE, aware (RFC 3501, 2.3.3).
+    """
+
+    size: int
+    internal_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery as the ledger holds it. `because` is for people, without patient data."""
+
+    id: str
+    target: str
+    kind: Kind
+    state: DeliveryState
+    reference: str | None = None
+    attempts: int = 0
+    next_try_at: datetime | None = None
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One SI-DEP message as the ledger holds it. No patient's name is in it.
+
+    `ref` is where the message was last seen; `present` whether it still lies there.
+    `detail` is a sentence for people, without patient data. `sha256` is the document's,
+    `raw_sha256` the whole message's, both hexadecimal.
+    """
+
+    id: str
+    ref: MessageRef
+    identity: Identity
+    received_at: datetime
+    state: State
+    reason: HoldReason | None = None
+    detail: str = ""
+    site: FinessET | None = None
+    file_number: str | None = field(default=None, repr=False)
+    result: Result | None = None
+    analysis: str | None = None
+    sampled_at: datetime | None = None
+    purge_at: datetime | None = None
+    sha256: str | None = None
+    raw_sha256: str | None = None
+    replaces: str | None = None
+    duplicate_of: str | None = None
+    present: bool = True
+    keyword_set: bool = False
+    rules: str = ""
+    deliveries: tuple[Delivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """A delivery to record; it begins `decided`."""
+
+    target: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """A message to record, in one of the INITIAL states; pending needs deliveries."""
+
+    ref: MessageRef
+    identity: Identity
+    received_at: datetime
+    state: State
+    reason: HoldReason | None = None
+    detail: str = ""
+    site: FinessET | None = None
+    file_number: str | None = field(default=None, repr=False)
+    result: Result | None = None
+    analysis: str | None = None
+    sampled_at: datetime | None = None
+    purge_at: datetime | None = None
+    sha256: str | None = None
+    raw_sha256: str | None = None
+    replaces: str | None = None
+    duplicate_of: str | None = None
+    rules: str = ""
+    deliveries: tuple[NewDelivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Counts of messages. It closes when `difference` is 0."""
+
+    received: int = 0
+    delivered: int = 0
+    held: int = 0
+    pending: int = 0
+    duplicate: int = 0
+    expired: int = 0
+    foreign: int = 0
+
+    @property
+    def difference(self) -> int:
+        """Received messages that no state accounts for; anything but 0 is an alarm."""
+        return self.received - (
+            self.delivered + self.held + self.pending + self.duplicate + self.expired
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the ledger remembers of an IMAP mailbox since the last good check of it.
+
+    `uidnext` is RFC 3501's next uid; `checked_at` the time of that check.
+    """
+
+    mailbox: str
+    uidvalidity: int
+    uidnext: int
+    checked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a person decided, for the audit trail. `by` is a system user's name."""
+
+    verb: str
+    entry: str
+    by: str
+    reason: str
+    at: datetime

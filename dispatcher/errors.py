@@ -1,0 +1,42 @@
+"""Exceptions raised on purpose, classed by what the caller must do next."""
+
+from __future__ import annotations
+
+
+class DispatcherError(Exception):
+    """Base of every error this program raises on purpose.
+
+    `hint` is one sentence an operator can act on. Neither the message nor the hint may
+    bear patient data: no name, file number, subject or file name. Both reach the journal.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Unavailable(DispatcherError):
+    """The effect did not happen; the same thing may work later."""
+
+
+class Refused(DispatcherError):
+    """The effect did not happen; nothing changes until a person acts."""
+
+
+class InDoubt(DispatcherError):
+    """The effect may or may not have happened. Never retried without looking first."""
+
+
+class ConfigInvalid(DispatcherError):
+    """The configuration is wrong: every problem at once (exit status 78).
+
+    Each problem reads `file:line:column: what is wrong; what to write instead`.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class InvariantBroken(DispatcherError):
+    """The program contradicts itself: a bug. It stops rather than guess."""

@@ -1,0 +1,332 @@
+"""What the service needs from the outside, as protocols. No implementation here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from dispatcher.core.certificate import ContentKey, HoldReason, Inspection
+from dispatcher.core.delivery import Order, Receipt
+from dispatcher.core.finess import FinessET
+from dispatcher.core.ledger import (
+    Act,
+    Balance,
+    DeliveryState,
+    Entry,
+    Identity,
+    NewDelivery,
+    NewEntry,
+    Place,
+    State,
+)
+from dispatcher.core.message import MessageRef
+from dispatcher.errors import InDoubt, Refused, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `check`. `hint` says what to do; nothing in it names a patient."""
+
+    level: Literal["ok", "warning", "problem"]
+    what: str
+    hint: str = ""
+
+
+# --- the mailbox -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What the server said when the mailbox was selected (RFC 3501, 6.3.1)."""
+
+    uidvalidity: int
+    uidnext: int
+    exists: int
+    read_only: bool
+    keeps_keyword: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One message as the server sent it. `flags` are hints, `raw` is the truth."""
+
+    uid: int
+    raw: bytes = field(repr=False)
+    flags: frozenset[str]
+
+
+class Mailbox(Protocol):
+    """One IMAP mailbox. Not shared between threads.
+
+    Every method raises Unavailable (network, server; the connection is then dropped and
+    the next `select` makes a new one) or Refused (login, TLS, a mailbox that does not
+    exist). After `select`, uids mean those of the uidvalidity that it returned.
+    """
+
+    name: str
+
+    def select(self, *, read_only: bool = False) -> Selected:
+        """Log in when needed, select (or EXAMINE) the mailbox, return fresh counts."""
+        ...
+
+    def uids(self, first: int = 1) -> tuple[int, ...]:
+        """Return the uids from `first` on, ascending."""
+        ...
+
+    def identities(self, uids: Sequence[int]) -> Mapping[int, Identity]:
+        """Return size and internal date of those uids that the server shows."""
+        ...
+
+    def fetch(self, uids: Sequence[int]) -> Iterator[Fetched]:
+        """Yield whole messages (BODY.PEEK[]) in commands bounded by bytes.
+
+        A uid that the server lists but does not send is left out. A message larger than
+        the limit is never asked for: see `headers`. No flag of any message changes.
+        """
+        ...
+
+    def headers(self, uid: int) -> bytes | None:
+        """Return the header of a message too large to fetch, at most 1 MB; None: not sent."""
+        ...
+
+    def add_keyword(self, uids: Sequence[int]) -> None:
+        """Add the settled keyword; does nothing where none is set or none is kept."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Return when mail may have come, when `wake` was called, or after `seconds`."""
+        ...
+
+    def wake(self) -> None:
+        """Make a running or the next `wait` return at once. May be called by any thread."""
+        ...
+
+    def check(self) -> Iterable[Finding]:
+        """Try the connection in order; return what IT should know. Changes nothing."""
+        ...
+
+    def close(self) -> None:
+        """Log out when that is quick, and drop the connection. Never raises."""
+        ...
+
+
+# --- destinations ------------------------------------------------------------------------
+
+Outcome = Receipt | Unavailable | Refused | InDoubt
+
+
+class Destination(Protocol):
+    """A place that documents of one site and target are delivered to."""
+
+    def deliver(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
+        """Deliver each order; return one outcome each, in their order.
+
+        A receipt means durable. The same order twice leaves one document. An error is
+        returned, not raised, so that one bad order does not hide what became of others.
+        """
+        ...
+
+    def find(self, order: Order) -> Receipt | None:
+        """Return the receipt of a delivery already made, or None if it was not made.
+
+        None is a proof, never a guess: it allows a second delivery. Raises Unavailable
+        when the destination cannot be asked now, InDoubt when it cannot tell.
+        """
+        ...
+
+    def check(self) -> Iterable[Finding]:
+        """Return what IT should know of this destination. Changes nothing."""
+        ...
+
+
+# --- documents ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A document to inspect. With `names` its text is asked for them: (last, first)."""
+
+    content: bytes = field(repr=False)
+    names: tuple[str, str] | None = field(default=None, repr=False)
+
+
+class Inspector(Protocol):
+    """Looks into PDF files where a bad one can hurt only itself."""
+
+    def inspect(self, questions: Sequence[Question]) -> tuple[Inspection, ...]:
+        """Return one inspection each, in order. A poisonous file is its own finding.
+
+        Raises Unavailable only when no inspection can be made at all.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the helpers. Never raises."""
+        ...
+
+
+# --- the ledger --------------------------------------------------------------------------
+
+
+class Writer(Protocol):
+    """One transaction on the ledger. Raises InvariantBroken on a forbidden transition."""
+
+    def receive(self, new: NewEntry) -> Entry:
+        """Record a message, give it and its deliveries random ids, count it as received."""
+        ...
+
+    def note_foreign(self, ref: MessageRef, identity: Identity) -> None:
+        """Remember a uid as foreign mail, so that it is read once only. Nothing else is kept."""
+        ...
+
+    def relocate(self, entry_id: str, ref: MessageRef, identity: Identity) -> None:
+        """Record that a known message lies elsewhere now (new uid or uidvalidity)."""
+        ...
+
+    def absent(self, refs: Iterable[MessageRef]) -> None:
+        """Record that what lay there (ours or foreign) is gone from the server."""
+        ...
+
+    def move(
+        self,
+        delivery_id: str,
+        to: DeliveryState,
+        *,
+        because: str = "",
+        reason: HoldReason | None = None,
+        reference: str | None = None,
+        next_try_at: datetime | None = None,
+    ) -> Entry:
+        """Move one delivery and, with it, its message; return the message as it is now.
+
+        To `delivering` counts one attempt. `reason` is for `held`.
+        """
+        ...
+
+    def hold(self, entry_id: str, reason: HoldReason, detail: str) -> Entry:
+        """Hold a pending message as a whole; its unmade deliveries are held with it."""
+        ...
+
+    def release(
+        self, entry_id: str, site: FinessET, deliveries: Sequence[NewDelivery]
+    ) -> Entry:
+        """Give a held message a site and deliveries that are to be made; it is pending.
+
+        Deliveries already there and not made are discarded; those made stay.
+        """
+        ...
+
+    def discard(self, entry_id: str) -> Entry:
+        """End a held or pending message undelivered: expired, unmade deliveries discarded."""
+        ...
+
+    def record(self, act: Act) -> None:
+        """Append what a person decided to the audit trail."""
+        ...
+
+    def opening(self, refs: Iterable[MessageRef]) -> None:
+        """Count one more beginning of reading these messages (see `Ledger.openings`)."""
+        ...
+
+    def opened(self, refs: Iterable[MessageRef]) -> None:
+        """Forget those beginnings: the messages were read to the end."""
+        ...
+
+    def keyword_set(self, refs: Iterable[MessageRef]) -> None:
+        """Record that the server keeps our keyword on these messages."""
+        ...
+
+    def remember(self, place: Place) -> None:
+        """Record a good check of a mailbox."""
+        ...
+
+
+class Ledger(Protocol):
+    """The durable record of every SI-DEP message. Safe to share between threads.
+
+    Every method raises Unavailable when the disk does not answer; nothing is then recorded.
+    """
+
+    def writing(self) -> AbstractContextManager[Writer]:
+        """Open a transaction: on disk when the block ends, undone when it raises."""
+        ...
+
+    def entry(self, entry_id: str) -> Entry | None:
+        """Return one message."""
+        ...
+
+    def entries(
+        self, *, state: State | None = None, site: FinessET | None = None
+    ) -> Iterator[Entry]:
+        """Yield messages, oldest reception first."""
+        ...
+
+    def entries_at(self, refs: Iterable[MessageRef]) -> Mapping[MessageRef, Entry]:
+        """Return the messages that are known to lie at these places."""
+        ...
+
+    def same_content(self, key: ContentKey) -> tuple[Entry, ...]:
+        """Return the messages that brought this content, the first received first."""
+        ...
+
+    def same_raw(self, raw_sha256: str) -> tuple[Entry, ...]:
+        """Return the messages with exactly these bytes, the first received first."""
+        ...
+
+    def latest_of(self, site: FinessET, file_number: str) -> Entry | None:
+        """Return the newest message of this test that is no duplicate."""
+        ...
+
+    def unsettled(self, mailbox: str) -> tuple[Entry, ...]:
+        """Return the messages with a delivery `delivering` or `in_doubt`."""
+        ...
+
+    def due(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
+        """Return the messages with a `decided` delivery whose next try is not in the future."""
+        ...
+
+    def next_due(self, mailbox: str) -> datetime | None:
+        """Return when the next try of a `decided` delivery is; None: none is waiting."""
+        ...
+
+    def place(self, mailbox: str) -> Place | None:
+        """Return what is remembered of a mailbox."""
+        ...
+
+    def known(self, mailbox: str, uidvalidity: int) -> Mapping[int, Identity]:
+        """Return every uid known to lie there, ours and foreign."""
+        ...
+
+    def openings(self, mailbox: str, uidvalidity: int) -> Mapping[int, int]:
+        """Return how many times reading began, for uids that were never read to the end."""
+        ...
+
+    def lacking_keyword(self, mailbox: str, uidvalidity: int) -> tuple[int, ...]:
+        """Return the uids of settled messages whose keyword is not recorded yet."""
+        ...
+
+    def balance(self) -> Balance:
+        """Return the counts; `received` is counted apart from the states, so they can differ."""
+        ...
+
+    def flaws(self) -> tuple[str, ...]:
+        """Check the ledger against itself; return one sentence for each flaw, with ids only."""
+        ...
+
+
+# --- time --------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> datetime:
+        """Return the time, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never goes back."""
+        ...

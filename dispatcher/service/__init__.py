@@ -1,0 +1,1 @@
+"""The order of steps: what happens, and what is recorded before and after. On ports only."""
