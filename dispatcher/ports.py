@@ -179,7 +179,7 @@ class Writer(Protocol):
         ...
 
     def note_foreign(self, ref: MessageRef, identity: Identity) -> None:
-        """Remember a uid as foreign mail, so that it is read once only. Nothing else is kept."""
+        """Remember a uid as foreign mail, so that it is read once. Nothing else is kept."""
         ...
 
     def relocate(self, entry_id: str, ref: MessageRef, identity: Identity) -> None:
@@ -204,6 +204,10 @@ class Writer(Protocol):
 
         To `delivering` counts one attempt. `reason` is for `held`.
         """
+        ...
+
+    def divert(self, delivery_id: str, to: NewDelivery, because: str) -> Entry:
+        """Discard a delivery in favour of its fallback, added unless the message has it."""
         ...
 
     def hold(self, entry_id: str, reason: HoldReason, detail: str) -> Entry:
@@ -309,7 +313,7 @@ class Ledger(Protocol):
         ...
 
     def balance(self) -> Balance:
-        """Return the counts; `received` is counted apart from the states, so they can differ."""
+        """Return the counts; `received` is counted apart from the states: they can differ."""
         ...
 
     def flaws(self) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ DELIVERY_ALLOWED: Final[Mapping[DeliveryState, frozenset[DeliveryState]]] = Mapp
                 DeliveryState.DECIDED,
                 DeliveryState.HELD,
                 DeliveryState.IN_DOUBT,
+                DeliveryState.DISCARDED,  # refused, and its fallback takes over
             }
         ),
         DeliveryState.IN_DOUBT: frozenset(

@@ -28,7 +28,7 @@ Span = timedelta | Months
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Settings `retention`. The defaults for negative and positive are the guide's, section 5."""
+    """Settings `retention`. What it says of negative and positive is the guide's, section 5."""
 
     negative: Span = timedelta(hours=72)
     positive: Span = Months(6)
