@@ -23,6 +23,14 @@ class Refused(DispatcherError):
     """The effect did not happen; nothing changes until a person acts."""
 
 
+class LoginRefused(Refused):
+    """The server refused the login itself: name, password, certificate or token.
+
+    Whoever tries again must do so seldom, or the account is locked out: at most 3 times,
+    then once in 5 minutes.
+    """
+
+
 class InDoubt(DispatcherError):
     """The effect may or may not have happened. Never retried without looking first."""
 

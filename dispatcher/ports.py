@@ -61,6 +61,7 @@ class Fetched:
 class Mailbox(Protocol):
     """One IMAP mailbox. Not shared between threads.
 
+    A login that the server refuses is a LoginRefused, which must not be repeated often.
     Every method raises Unavailable (network, server; the connection is then dropped and
     the next `select` makes a new one) or Refused (login, TLS, a mailbox that does not
     exist). After `select`, uids mean those of the uidvalidity that it returned.
@@ -84,7 +85,15 @@ class Mailbox(Protocol):
         """Yield whole messages (BODY.PEEK[]) in commands bounded by bytes.
 
         A uid that the server lists but does not send is left out. A message larger than
-        the limit is never asked for: see `headers`. No flag of any message changes.
+        the limit is never asked for: see `too_large`. No flag of any message changes.
+        """
+        ...
+
+    def too_large(self, uid: int) -> bool:
+        """Return whether `fetch` leaves this uid out because it exceeds the size limit.
+
+        True by its listed size, or because the server announced more than the limit when
+        its body was asked for (RFC822.SIZE may lie). To be asked after `fetch`.
         """
         ...
 
