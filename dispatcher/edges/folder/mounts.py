@@ -1,0 +1,114 @@
+"""Tells whether the share that a folder should lie on is mounted."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Final, Protocol
+
+from dispatcher.errors import Unavailable
+
+# The fifth field of a line (proc(5), /proc/pid/mountinfo).
+_MOUNT_POINT: Final = 4
+_OCTAL: Final = re.compile(r"\\([0-7]{3})", re.ASCII)
+
+
+class MountMemory(Protocol):
+    """Remembers under which mount point a folder lay when it was last written."""
+
+    def get(self, path: str) -> str | None:
+        """Return the remembered mount point of that folder, or None."""
+        ...
+
+    def set(self, path: str, mountpoint: str) -> None:
+        """Remember it. May raise Unavailable; nothing is then written to the folder."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MountTables:
+    """Where the system says what is mounted (proc(5)) and what should be (fstab(5))."""
+
+    mountinfo: Path = Path("/proc/self/mountinfo")
+    fstab: Path = Path("/etc/fstab")
+
+    def above(self, directory: str) -> str:
+        """Return the mount point that a real path lies under. Raises Unavailable."""
+        return max(
+            (point for point in self._mounted() if _covers(point, directory)),
+            key=len,
+            default="/",
+        )
+
+    def missing_above(self, *directories: str) -> str | None:
+        """Return a mount point at or above these that should be mounted and is not."""
+        wanted = [
+            point
+            for point in self._wanted()
+            if any(_covers(point, directory) for directory in directories)
+        ]
+        if not wanted:
+            return None
+        mounted = set(self._mounted())
+        # Resolved only when it covers the folder: another share may hang.
+        absent = (p for p in wanted if p not in mounted and os.path.realpath(p) not in mounted)
+        return next(absent, None)
+
+    def _mounted(self) -> Iterator[str]:
+        try:
+            lines = self.mountinfo.read_text("utf-8", "surrogateescape").split("\n")
+        except OSError as error:
+            raise Unavailable(
+                "cannot tell what is mounted",
+                hint="The service needs to read /proc/self/mountinfo.",
+            ) from error
+        for line in lines:
+            fields, _, kind = line.partition(" - ")
+            # An automount point is a promise, not a mount.
+            if kind and not kind.startswith("autofs "):
+                yield _unescaped(fields.split(" ")[_MOUNT_POINT])
+
+    def _wanted(self) -> Iterator[str]:
+        try:
+            lines = self.fstab.read_text("utf-8", "surrogateescape").split("\n")
+        except OSError:
+            return  # a container has none; the memory still protects
+        for line in lines:
+            device, point, *_ = [*line.split(), "", ""]
+            point = os.path.normpath(_unescaped(point))
+            # The second field of swap is `none` (fstab(5)).
+            if not device.startswith("#") and point.startswith("/") and point != "/":
+                yield point
+
+
+def ensure_mounted(tables: MountTables, directory: Path, remembered: str | None) -> str:
+    """Return the mount point that `directory` lies under, or raise Unavailable.
+
+    `remembered` is where it lay when it was last written: under a deeper mount point then
+    than now means that the share is gone and the directory seen is the one below it.
+    """
+    given, real = os.path.abspath(directory), os.path.realpath(directory)
+    absent = tables.missing_above(given, real)
+    if absent is not None:
+        raise Unavailable(
+            f"not mounted: {absent}",
+            hint=f"Mount {absent}; it is listed in fstab. Nothing is written below it.",
+        )
+    now = tables.above(real)
+    if remembered is not None and remembered != now and _covers(now, remembered):
+        raise Unavailable(
+            f"no longer on the share mounted at {remembered}",
+            hint="Mount it again; if it was given up for good, choose another folder.",
+        )
+    return now
+
+
+def _covers(point: str, path: str) -> bool:
+    return PurePath(path).is_relative_to(point)
+
+
+def _unescaped(text: str) -> str:
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)

@@ -1,0 +1,152 @@
+"""A directory from which one site takes its certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from dispatcher.core.delivery import Order, Receipt
+from dispatcher.edges.folder import faults
+from dispatcher.edges.folder.group import Group, Listing
+from dispatcher.edges.folder.health import findings
+from dispatcher.edges.folder.mounts import MountMemory, MountTables, ensure_mounted
+from dispatcher.edges.folder.names import reference_of
+from dispatcher.edges.folder.opened import OpenFolder
+from dispatcher.errors import Refused, Unavailable
+from dispatcher.ports import Finding, Outcome
+
+T = TypeVar("T")
+
+
+class SiteFolder:
+    """See `dispatcher.ports.Destination`. Safe to share between threads.
+
+    A call can last as long as a share hangs: the service gives each folder a lane of its
+    own. `secret` keys the references, so that they tell nothing of the files' names.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        secret: bytes,
+        remembered_mount: MountMemory | None = None,
+        tables: MountTables | None = None,
+    ) -> None:
+        self._directory = directory
+        self._secret = secret
+        self._memory = remembered_mount
+        self._tables = tables or MountTables()
+
+    def deliver(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
+        """Deliver a group of orders; see `Destination.deliver`.
+
+        All are written and flushed, then all are named, then the folder is flushed once:
+        only then does any have a receipt.
+        """
+        outcomes = list(self._attempt(orders))
+        stale = [at for at, found in enumerate(outcomes) if isinstance(found, faults.Stale)]
+        if stale:
+            again = self._attempt([orders[at] for at in stale])
+            for at, outcome in zip(stale, again, strict=True):
+                outcomes[at] = outcome
+        return tuple(outcomes)
+
+    def find(self, order: Order) -> Receipt | None:
+        """Return the receipt of the same content under one of its names, else None.
+
+        What is found has been made durable. Raises Unavailable when the folder cannot be
+        looked into. Nothing changes.
+        """
+
+        def look(folder: OpenFolder) -> Receipt | None:
+            name = Listing(folder).holding(order)
+            if name is None:
+                return None
+            folder.flush()
+            return Receipt(reference_of(self._secret, name), already_there=True)
+
+        return self._looking(look)
+
+    def lookup(self, reference: str) -> str | None:
+        """Return the name of the file that a receipt's reference means, else None.
+
+        Raises Unavailable when the folder cannot be looked into.
+        """
+
+        def look(folder: OpenFolder) -> str | None:
+            names = folder.names()
+            return next((n for n in names if reference_of(self._secret, n) == reference), None)
+
+        return self._looking(look)
+
+    def check(self) -> Iterable[Finding]:
+        """Return what IT should know of the folder. Changes nothing."""
+        try:
+            with self._open() as folder:
+                self._mounted()
+                return tuple(findings(self._directory, folder))
+        except OSError as error:
+            cause = faults.cannot_look(self._directory, error)
+            return (Finding("problem", str(cause), cause.hint),)
+        except (Unavailable, Refused) as cause:
+            return (Finding("problem", str(cause), cause.hint),)
+
+    def _attempt(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
+        try:
+            with self._open() as folder:
+                self._mounted()
+                group = Group(
+                    self._directory,
+                    folder,
+                    secret=self._secret,
+                    ready=lambda: self._still_meant(folder),
+                )
+                return group.deliver(orders)
+        except OSError as error:
+            return (faults.before_publishing(self._directory, error),) * len(orders)
+        except (Unavailable, Refused) as error:
+            return (error,) * len(orders)
+
+    def _looking(self, look: Callable[[OpenFolder], T]) -> T:
+        """Look into the open folder; once more by its path when the handle is stale."""
+        try:
+            return self._look_once(look)
+        except faults.Stale:
+            return self._look_once(look)
+
+    def _look_once(self, look: Callable[[OpenFolder], T]) -> T:
+        try:
+            with self._open() as folder:
+                self._mounted()
+                found = look(folder)
+                folder.ensure_in_place()
+                return found
+        except OSError as error:
+            raise faults.cannot_look(self._directory, error) from error
+        except Refused as error:
+            raise Unavailable(str(error), hint=error.hint) from error
+
+    def _open(self) -> OpenFolder:
+        # Opening comes first: it makes an automounted share appear.
+        try:
+            return OpenFolder(self._directory)
+        except FileNotFoundError as error:
+            raise Unavailable(
+                f"{self._directory} is missing",
+                hint="Mount its share, or create the folder; the service never creates it.",
+            ) from error
+
+    def _mounted(self) -> str:
+        """Return the mount point above the folder, or raise Unavailable."""
+        remembered = self._memory.get(str(self._directory)) if self._memory else None
+        return ensure_mounted(self._tables, self._directory, remembered)
+
+    def _still_meant(self, folder: OpenFolder) -> None:
+        """Make sure, just before names are given, that the folder is still the one meant."""
+        mountpoint = self._mounted()
+        folder.ensure_in_place()
+        path = str(self._directory)
+        if self._memory is not None and self._memory.get(path) != mountpoint:
+            self._memory.set(path, mountpoint)
