@@ -236,6 +236,14 @@ class Writer(Protocol):
         """End a held or pending message undelivered: expired, unmade deliveries discarded."""
         ...
 
+    def hasten(self, delivery_id: str) -> Entry:
+        """Make the next try of a `decided` delivery due at once."""
+        ...
+
+    def expect(self, entry_id: str, state: State) -> None:
+        """Raise Refused unless the message is in this state now, inside the transaction."""
+        ...
+
     def record(self, act: Act) -> None:
         """Append what a person decided to the audit trail."""
         ...

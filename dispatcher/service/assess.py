@@ -1,0 +1,139 @@
+"""Reads messages to the end: sources, document, table of sites. Changes nothing anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from dispatcher.core import certificate as certificates
+from dispatcher.core.certificate import (
+    Certificate,
+    ContentKey,
+    Facts,
+    Foreign,
+    Held,
+    HoldReason,
+    Inspection,
+    PdfText,
+    Reading,
+)
+from dispatcher.core.finess import FinessET
+from dispatcher.core.retention import due_at
+from dispatcher.core.routing import Rules, Target, decide
+from dispatcher.ports import Inspector, Question
+from dispatcher.service.desk import Desk, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What is to become of one message.
+
+    `site` is the number in the table (today's, where the message bears a former one).
+    `key` is None unless the three sources agreed. `targets` is empty unless `reading` is a
+    certificate.
+    """
+
+    reading: Reading
+    raw_sha256: str
+    site: FinessET | None = None
+    key: ContentKey | None = None
+    targets: tuple[Target, ...] = ()
+    inspection: Inspection = Inspection()
+    rules: str = ""
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the test; nothing of a foreign message."""
+        return Facts() if isinstance(self.reading, Foreign) else self.reading.facts
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether the document's text was read and does not name the patient."""
+        return self.inspection.names_patient is False
+
+
+def assess(raws: Sequence[bytes], desk: Desk) -> tuple[Assessment, ...]:
+    """Assess whole messages, one answer each, in order. Never raises on what they hold."""
+    readings = [certificates.read(raw, desk.policy.senders) for raw in raws]
+    found = iter(_inspect(readings, desk.inspector, desk.policy.pdf_text))
+    rules = desk.rules()
+    return tuple(
+        _assessed(raw, reading, next(found), rules=rules, policy=desk.policy)
+        if isinstance(reading, Certificate)
+        else Assessment(reading, _sha256(raw), site=_site(reading, rules), rules=rules.digest)
+        for raw, reading in zip(raws, readings, strict=True)
+    )
+
+
+def assess_header(header: bytes, desk: Desk, *, reason: HoldReason, detail: str) -> Assessment:
+    """Assess a message of which only the header may be read: foreign, or held for `reason`."""
+    reading = certificates.read(header, desk.policy.senders)
+    rules = desk.rules()
+    if not isinstance(reading, Foreign):
+        keep = isinstance(reading, Held) and reading.reason is HoldReason.SENDER_NOT_ALLOWED
+        reading = reading if keep else Held(reason, detail, None, reading.facts)
+    return Assessment(reading, _sha256(header), site=_site(reading, rules), rules=rules.digest)
+
+
+def purge_at(assessment: Assessment, received_at: datetime, policy: Policy) -> datetime:
+    """Return the legal term of the message (guide, section 5)."""
+    return due_at(assessment.facts, received_at, policy.terms)
+
+
+def _inspect(
+    readings: Sequence[Reading], inspector: Inspector, pdf_text: PdfText
+) -> tuple[Inspection, ...]:
+    questions = [
+        Question(
+            reading.document.content,
+            None if pdf_text is PdfText.OFF else (reading.last_name, reading.first_name),
+        )
+        for reading in readings
+        if isinstance(reading, Certificate)
+    ]
+    return inspector.inspect(questions) if questions else ()
+
+
+def _assessed(
+    raw: bytes, reading: Certificate, found: Inspection, *, rules: Rules, policy: Policy
+) -> Assessment:
+    judged = certificates.judge(reading, found, policy.pdf_text)
+    site = _site(reading, rules) or reading.site
+    draft = Assessment(
+        judged,
+        _sha256(raw),
+        site=site,
+        key=ContentKey(site, reading.file_number, reading.document.sha256),
+        inspection=found,
+        rules=rules.digest,
+    )
+    if isinstance(judged, Held):
+        return draft
+    targets = decide(rules, judged.facts)
+    if targets is None:
+        return _held(draft, judged, HoldReason.SITE_UNKNOWN, "the site is not in routing.yaml")
+    if not targets:
+        detail = "no target of the site takes a certificate with this result or analysis"
+        return _held(draft, judged, HoldReason.TARGET_REFUSED, detail)
+    return replace(draft, targets=targets)
+
+
+def _held(
+    draft: Assessment, certificate: Certificate, reason: HoldReason, detail: str
+) -> Assessment:
+    held = Held(reason, detail, certificate.document, certificate.facts, certificate.sources)
+    return replace(draft, reading=held)
+
+
+def _site(reading: Reading, rules: Rules) -> FinessET | None:
+    number = None if isinstance(reading, Foreign) else reading.facts.site
+    if number is None:
+        return None
+    known = rules.site_of(number)
+    return number if known is None else known.finess
+
+
+def _sha256(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()

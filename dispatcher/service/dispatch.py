@@ -1,0 +1,304 @@
+"""Makes and settles deliveries: intent on disk first, effect second, proof third."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from dispatcher.core.certificate import Document, HoldReason
+from dispatcher.core.delivery import Order, Receipt
+from dispatcher.core.finess import FinessET
+from dispatcher.core.ledger import Delivery, DeliveryState, Entry, NewDelivery, State
+from dispatcher.core.routing import Target
+from dispatcher.errors import InDoubt, InvariantBroken, Refused, Unavailable
+from dispatcher.ports import Destination, Outcome, Writer
+from dispatcher.service.desk import Desk
+from dispatcher.service.lanes import Ended, Lane, Lanes
+
+_log = structlog.get_logger(__name__)
+
+_FIRST_RETRY: Final = timedelta(seconds=5)
+_LAST_RETRY: Final = timedelta(minutes=5)
+
+Answer = Outcome | None
+"""Outcome of a delivery; of a search also None: it was not made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One delivery with the document it needs, fetched for this attempt only."""
+
+    entry: Entry
+    delivery: Delivery
+    document: Document = field(repr=False)
+
+    @property
+    def lane(self) -> Lane:
+        """Where it runs."""
+        return _site(self.entry), self.delivery.target
+
+    @property
+    def order(self) -> Order:
+        """What the destination gets."""
+        return Order(self.delivery.id, _site(self.entry), self.delivery.target, self.document)
+
+
+Record = Callable[[Writer, Job, Answer], Entry]
+
+
+class Dispatch:
+    """The deliveries of one mailbox's messages. Used by one thread."""
+
+    def __init__(self, desk: Desk, *, patience: float = 2.0) -> None:
+        self._desk = desk
+        self._lanes: Lanes[tuple[Answer, ...]] = Lanes(desk.clock, patience=patience)
+        self._under_way: dict[Lane, tuple[Sequence[Job], Record]] = {}
+        self._resting: dict[Lane, datetime] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether no delivery is under way."""
+        return self._lanes.idle
+
+    def free(self, entry: Entry, delivery: Delivery) -> bool:
+        """Whether the lane of a delivery takes work now."""
+        lane = (_site(entry), delivery.target)
+        rests_until = self._resting.get(lane)
+        return not self._lanes.busy(lane) and (
+            rests_until is None or rests_until <= self._desk.clock.now()
+        )
+
+    def startable(self, entry: Entry) -> tuple[Delivery, ...]:
+        """Return the deliveries that are to be made and may begin now."""
+        return tuple(
+            delivery
+            for delivery in entry.deliveries
+            if delivery.state is DeliveryState.DECIDED and self.free(entry, delivery)
+        )
+
+    def open_questions(self, entry: Entry) -> tuple[Delivery, ...]:
+        """Return the deliveries that nobody recorded the end of and nobody is making."""
+        flying = {job.delivery.id for jobs, _ in self._under_way.values() for job in jobs}
+        return tuple(
+            delivery
+            for delivery in entry.deliveries
+            if delivery.state in {DeliveryState.DELIVERING, DeliveryState.IN_DOUBT}
+            and delivery.id not in flying
+            and self.free(entry, delivery)
+        )
+
+    def intend(self, writer: Writer, entry: Entry, document: Document) -> list[Job]:
+        """Record the intent for every delivery of `entry` that may begin now."""
+        jobs = [Job(entry, delivery, document) for delivery in self.startable(entry)]
+        for job in jobs:
+            writer.move(job.delivery.id, DeliveryState.DELIVERING)
+        return jobs
+
+    def doubt(self, writer: Writer, entry: Entry, document: Document) -> list[Job]:
+        """Record that nobody knows how these deliveries ended, before anybody looks."""
+        jobs = [Job(entry, delivery, document) for delivery in self.open_questions(entry)]
+        for job in jobs:
+            if job.delivery.state is DeliveryState.DELIVERING:
+                writer.move(
+                    job.delivery.id,
+                    DeliveryState.IN_DOUBT,
+                    because="the end of the delivery was not recorded",
+                )
+        return jobs
+
+    def deliver(self, jobs: Sequence[Job]) -> list[Entry]:
+        """Make deliveries whose intent is recorded; return the messages as they are now."""
+        return self._run(jobs, _deliver, self._delivered)
+
+    def settle(self, jobs: Sequence[Job]) -> list[Entry]:
+        """Find out what became of deliveries in doubt; return the messages as they are now."""
+        return self._run(jobs, _find, self._settled)
+
+    def leftovers(self, patience: float = 0.0) -> list[Entry]:
+        """Record what slow deliveries came to since; return the messages as they are now."""
+        return self._record(self._lanes.leftovers(patience))
+
+    def _run(
+        self,
+        jobs: Sequence[Job],
+        act: Callable[[Destination, Sequence[Order]], tuple[Answer, ...]],
+        record: Record,
+    ) -> list[Entry]:
+        by_lane: dict[Lane, list[Job]] = defaultdict(list)
+        for job in jobs:
+            by_lane[job.lane].append(job)
+        work = {lane: self._work(lane, mine, act) for lane, mine in by_lane.items()}
+        self._under_way.update({lane: (mine, record) for lane, mine in by_lane.items()})
+        return [entry for group in self._lanes.run(work) for entry in self._record(group)]
+
+    def _work(
+        self,
+        lane: Lane,
+        jobs: Sequence[Job],
+        act: Callable[[Destination, Sequence[Order]], tuple[Answer, ...]],
+    ) -> Callable[[], tuple[Answer, ...]]:
+        destination = self._desk.destination(*lane)
+        if destination is None:
+            gone = Unavailable("the target is no longer in routing.yaml")
+            return lambda: (gone,) * len(jobs)
+        orders = [job.order for job in jobs]
+        return lambda: act(destination, orders)
+
+    def _record(self, group: Iterable[Ended[tuple[Answer, ...]]]) -> list[Entry]:
+        ended = [(self._under_way.pop(one.lane), one) for one in group]
+        if not ended:
+            return []
+        entries = []
+        with self._desk.ledger.writing() as writer:
+            for (jobs, record), one in ended:
+                for job, answer in zip(jobs, _answers(one, len(jobs)), strict=True):
+                    entries.append(record(writer, job, answer))
+        return entries
+
+    def _delivered(self, writer: Writer, job: Job, answer: Answer) -> Entry:
+        match answer:
+            case Receipt():
+                if self._resting.pop(job.lane, None) is not None:
+                    _log.info("target_recovered", **_names(job))
+                return self._proven(writer, job, answer)
+            case Unavailable():
+                return self._postponed(writer, job, answer)
+            case Refused():
+                return self._refused(writer, job, answer)
+            case _:
+                _log.warning("delivery_became_doubtful", **_names(job), because=str(answer))
+                return writer.move(job.delivery.id, DeliveryState.IN_DOUBT, because=str(answer))
+
+    def _settled(self, writer: Writer, job: Job, answer: Answer) -> Entry:
+        match answer:
+            case Receipt():
+                return self._proven(writer, job, answer)
+            case Unavailable():
+                # Still in doubt: asked again when the lane has rested.
+                self._rest(job, answer)
+                return job.entry
+            case None if not job.entry.keyword_set:
+                _log.info("delivery_was_not_made", **_names(job))
+                return writer.move(
+                    job.delivery.id,
+                    DeliveryState.DECIDED,
+                    because="looked for at the destination and not found",
+                )
+            case _:
+                # The server's keyword says that it was delivered once, the destination
+                # does not show it: somebody took it, or somebody else set the keyword.
+                because = str(answer) if answer else "delivered before, and no longer there"
+                _log.warning("message_held", **_names(job), reason=HoldReason.IN_DOUBT.value)
+                return writer.move(
+                    job.delivery.id,
+                    DeliveryState.HELD,
+                    because=because,
+                    reason=HoldReason.IN_DOUBT,
+                )
+
+    def _proven(self, writer: Writer, job: Job, receipt: Receipt) -> Entry:
+        _log.info("certificate_delivered", **_names(job), already_there=receipt.already_there)
+        return writer.move(
+            job.delivery.id, DeliveryState.DELIVERED, reference=receipt.reference
+        )
+
+    def _postponed(self, writer: Writer, job: Job, error: Unavailable) -> Entry:
+        self._rest(job, error)
+        return writer.move(
+            job.delivery.id,
+            DeliveryState.DECIDED,
+            because=str(error),
+            next_try_at=self._desk.clock.now() + _pause(job.delivery.attempts),
+        )
+
+    def _rest(self, job: Job, error: Unavailable) -> None:
+        if job.lane not in self._resting:
+            _log.warning(
+                "target_became_unavailable", **_names(job), because=str(error), hint=error.hint
+            )
+        pause = _pause(job.delivery.attempts)
+        self._resting[job.lane] = self._desk.clock.now() + pause
+
+    def wake(self) -> None:
+        """Let every lane take work again, whatever it answered before."""
+        now = self._desk.clock.now()
+        self._resting = dict.fromkeys(self._resting, now)
+
+    def _refused(self, writer: Writer, job: Job, error: Refused) -> Entry:
+        fallback = self._fallback(job)
+        if fallback is not None:
+            _log.warning("delivery_was_diverted", **_names(job), because=str(error))
+            return writer.divert(
+                job.delivery.id, NewDelivery(fallback.name, fallback.kind), str(error)
+            )
+        reason = HoldReason.TARGET_REFUSED
+        _log.warning(
+            "message_held",
+            **_names(job),
+            reason=reason.value,
+            because=str(error),
+            hint=error.hint,
+        )
+        return writer.move(
+            job.delivery.id, DeliveryState.HELD, because=str(error), reason=reason
+        )
+
+    def _fallback(self, job: Job) -> Target | None:
+        site = self._desk.rules().site_of(_site(job.entry))
+        targets = {target.name: target for target in site.targets} if site else {}
+        target = targets.get(job.delivery.target)
+        return targets.get(target.fallback) if target and target.fallback else None
+
+
+def settled(entries: Iterable[Entry]) -> list[Entry]:
+    """Return those messages that have come to their good end."""
+    return [entry for entry in entries if entry.state in {State.DELIVERED, State.DUPLICATE}]
+
+
+def _deliver(destination: Destination, orders: Sequence[Order]) -> tuple[Answer, ...]:
+    return destination.deliver(orders)
+
+
+def _find(destination: Destination, orders: Sequence[Order]) -> tuple[Answer, ...]:
+    return tuple(_found(destination, order) for order in orders)
+
+
+def _found(destination: Destination, order: Order) -> Answer:
+    try:
+        return destination.find(order)
+    except (Unavailable, Refused, InDoubt) as error:
+        return error
+
+
+def _answers(ended: Ended[tuple[Answer, ...]], count: int) -> tuple[Answer, ...]:
+    if ended.result is not None:
+        return ended.result
+    if isinstance(ended.error, InvariantBroken):
+        raise ended.error
+    # An edge that broke its contract: nobody knows how far it came.
+    _log.error(
+        "target_broke_down",
+        site=str(ended.lane[0]),
+        target=ended.lane[1],
+        error=type(ended.error).__name__,
+    )
+    return (InDoubt(f"the target broke down ({type(ended.error).__name__})"),) * count
+
+
+def _pause(attempts: int) -> timedelta:
+    return min(_LAST_RETRY, _FIRST_RETRY * (1 << min(attempts, 10)))
+
+
+def _site(entry: Entry) -> FinessET:
+    if entry.site is None:
+        raise InvariantBroken(f"message {entry.id} has deliveries and no site")
+    return entry.site
+
+
+def _names(job: Job) -> dict[str, str]:
+    return {"id": job.entry.id, "site": str(job.entry.site), "target": job.delivery.target}

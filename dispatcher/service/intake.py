@@ -1,0 +1,311 @@
+"""Takes new mail into the ledger: foreign, held, duplicate, or with its deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, time
+from typing import Final
+
+import structlog
+
+from dispatcher.core.certificate import Certificate, ContentKey, Foreign, Held, HoldReason
+from dispatcher.core.ledger import DeliveryState, Entry, Identity, NewDelivery, NewEntry, State
+from dispatcher.core.message import MessageRef
+from dispatcher.core.retention import PARIS
+from dispatcher.errors import DispatcherError
+from dispatcher.ports import Fetched, Mailbox, Writer
+from dispatcher.service.assess import Assessment, assess, assess_header, purge_at
+from dispatcher.service.desk import Desk
+from dispatcher.service.dispatch import Dispatch, Job
+from dispatcher.service.whereabouts import Whereabouts, is_old
+
+_log = structlog.get_logger(__name__)
+
+# Messages read, recorded and delivered together: one commit before, one after.
+_TOGETHER: Final = 32
+_TOGETHER_BYTES: Final = 16 * 1024 * 1024
+# A message that brought the program down this often is held unread.
+_POISONOUS: Final = 3
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction has recorded so far: the ledger's reads do not show it yet."""
+
+    jobs: list[Job] = field(default_factory=list)
+    by_raw: dict[str, Entry] = field(default_factory=dict)
+    by_key: dict[ContentKey, Entry] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    relocated: set[str] = field(default_factory=set)
+
+
+class Intake:
+    """Reads the new mail of one mailbox. Used by one thread."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        desk: Desk,
+        *,
+        whereabouts: Whereabouts,
+        dispatch: Dispatch,
+        keyword: str | None,
+    ) -> None:
+        self._mailbox = mailbox
+        self._desk = desk
+        self._whereabouts = whereabouts
+        self._dispatch = dispatch
+        self._keyword = keyword
+
+    def take(self, uids: Sequence[int]) -> Iterator[list[Entry]]:
+        """Read these messages, batch by batch; yield each batch's messages when delivered.
+
+        Suspects, whose reading never came to an end, come last and one by one.
+        """
+        identities = self._mailbox.identities(uids) if uids else {}
+        self._whereabouts.missing([uid for uid in uids if uid not in identities])
+        begun = self._desk.ledger.openings(
+            self._mailbox.name, self._whereabouts.selected.uidvalidity
+        )
+        self._leave_alone(identities)
+        due = [uid for uid in uids if uid in identities and not self._too_old(identities[uid])]
+        poisonous = [uid for uid in due if begun.get(uid, 0) >= _POISONOUS]
+        suspects = [uid for uid in due if 0 < begun.get(uid, 0) < _POISONOUS]
+        apart = {*poisonous, *suspects}
+        yield from self._read([uid for uid in due if uid not in apart], identities, _TOGETHER)
+        yield from self._read(suspects, identities, 1)
+        for uid in poisonous:
+            detail = f"its reading brought the program down {_POISONOUS} times"
+            yield self._set_aside(uid, identities[uid], HoldReason.PDF_UNREADABLE, detail)
+
+    def _read(
+        self, uids: Sequence[int], identities: Mapping[int, Identity], together: int
+    ) -> Iterator[list[Entry]]:
+        if not uids:
+            return
+        seen: set[int] = set()
+        for chunk in _chunks(self._mailbox.fetch(uids), together):
+            seen.update(fetched.uid for fetched in chunk)
+            yield self._take_chunk(chunk, identities)
+        unsent = [uid for uid in uids if uid not in seen]
+        oversize = [uid for uid in unsent if self._mailbox.too_large(uid)]
+        for uid in oversize:
+            yield self._set_aside(
+                uid, identities[uid], HoldReason.TOO_LARGE, "too large to read"
+            )
+        self._whereabouts.missing([uid for uid in unsent if uid not in oversize])
+
+    def _take_chunk(
+        self, chunk: Sequence[Fetched], identities: Mapping[int, Identity]
+    ) -> list[Entry]:
+        refs = [self._whereabouts.ref(fetched.uid) for fetched in chunk]
+        with self._desk.ledger.writing() as writer:
+            writer.opening(refs)
+        assessments = assess([fetched.raw for fetched in chunk], self._desk)
+        batch = _Batch()
+        with self._desk.ledger.writing() as writer:
+            for fetched, assessment in zip(chunk, assessments, strict=True):
+                self._enter(writer, batch, fetched, assessment, identities[fetched.uid])
+            writer.opened(refs)
+        self._whereabouts.noted({f.uid: identities[f.uid] for f in chunk})
+        self._report(batch)
+        done = {entry.id: entry for entry in self._dispatch.deliver(batch.jobs)}
+        return [done.get(entry.id, entry) for entry in batch.entries]
+
+    def _enter(  # noqa: PLR0917 - one message, in the order of its way
+        self,
+        writer: Writer,
+        batch: _Batch,
+        fetched: Fetched,
+        assessment: Assessment,
+        identity: Identity,
+    ) -> None:
+        ref = self._whereabouts.ref(fetched.uid)
+        if isinstance(assessment.reading, Foreign):
+            writer.note_foreign(ref, identity)
+            return
+        moved = self._moved(assessment, batch)
+        if moved is not None:
+            batch.relocated.add(moved.id)
+            writer.relocate(moved.id, ref, identity)
+            _log.info("message_was_found_elsewhere", id=moved.id)
+            return
+        entry = writer.receive(self._new_entry(assessment, ref, identity, batch))
+        batch.by_raw.setdefault(assessment.raw_sha256, entry)
+        if assessment.key is not None and entry.state is not State.DUPLICATE:
+            batch.by_key[assessment.key] = entry
+        batch.entries.append(entry)
+        if isinstance(assessment.reading, Certificate) and entry.state is State.PENDING:
+            self._begin(writer, batch, entry, assessment.reading, fetched.flags)
+        if assessment.unnamed:
+            _log.warning("document_did_not_name_its_patient", id=entry.id)
+
+    def _begin(  # noqa: PLR0917 - one message, in the order of its way
+        self,
+        writer: Writer,
+        batch: _Batch,
+        entry: Entry,
+        certificate: Certificate,
+        flags: frozenset[str],
+    ) -> None:
+        if not self._settled_before(flags):
+            batch.jobs += self._dispatch.intend(writer, entry, certificate.document)
+            return
+        # The ledger does not know this message, the server says that it was delivered: a
+        # ledger that was lost or is older than the mailbox. Look before delivering.
+        writer.keyword_set([entry.ref])
+        for delivery in entry.deliveries:
+            writer.move(delivery.id, DeliveryState.DELIVERING)
+            writer.move(
+                delivery.id,
+                DeliveryState.IN_DOUBT,
+                because="the server's keyword says that it was delivered before",
+            )
+
+    def _settled_before(self, flags: frozenset[str]) -> bool:
+        return self._keyword is not None and self._keyword.lower() in {
+            flag.lower() for flag in flags
+        }
+
+    def _moved(self, assessment: Assessment, batch: _Batch) -> Entry | None:
+        """Return the message of the ledger that these very bytes are, found elsewhere.
+
+        Other bytes around the same document (a server that rewrites headers) take the
+        place of a message that is gone and was never delivered.
+        """
+        ledger = self._desk.ledger
+        same = [
+            e for e in ledger.same_raw(assessment.raw_sha256) if e.state is not State.PURGED
+        ]
+        if assessment.key is not None:
+            same += [e for e in ledger.same_content(assessment.key) if e.state is State.PENDING]
+        gone = (e for e in same if not e.present and e.id not in batch.relocated)
+        return next(gone, None)
+
+    def _new_entry(
+        self, assessment: Assessment, ref: MessageRef, identity: Identity, batch: _Batch
+    ) -> NewEntry:
+        new = self._described(assessment, ref, identity)
+        first = self._first_of(assessment.key, batch)
+        if first is not None:
+            return replace(new, state=State.DUPLICATE, duplicate_of=first.id)
+        if isinstance(assessment.reading, Held):
+            return replace(
+                new, reason=assessment.reading.reason, detail=assessment.reading.detail
+            )
+        targets = tuple(NewDelivery(t.name, t.kind) for t in assessment.targets)
+        replaced = self._replaced_by(assessment.key, batch)
+        return replace(new, state=State.PENDING, deliveries=targets, replaces=replaced)
+
+    def _described(
+        self, assessment: Assessment, ref: MessageRef, identity: Identity
+    ) -> NewEntry:
+        facts, reading = assessment.facts, assessment.reading
+        document = None if isinstance(reading, Foreign) else reading.document
+        return NewEntry(
+            ref,
+            identity,
+            received_at=identity.internal_at,
+            state=State.HELD,
+            site=assessment.site,
+            file_number=facts.file_number,
+            result=facts.result,
+            analysis=facts.analysis,
+            sampled_at=facts.sampled_at,
+            purge_at=purge_at(assessment, identity.internal_at, self._desk.policy),
+            sha256=None if document is None else document.sha256,
+            raw_sha256=assessment.raw_sha256,
+            rules=assessment.rules,
+        )
+
+    def _first_of(self, key: ContentKey | None, batch: _Batch) -> Entry | None:
+        """Return the first message with this content whose sources agreed, if any."""
+        if key is None:
+            return None
+        if key in batch.by_key:
+            return batch.by_key[key]
+        return next((e for e in self._desk.ledger.same_content(key) if _stands(e)), None)
+
+    def _replaced_by(self, key: ContentKey | None, batch: _Batch) -> str | None:
+        if key is None:
+            return None
+        fresh = [
+            entry
+            for other, entry in batch.by_key.items()
+            if (other.site, other.file_number) == (key.site, key.file_number)
+        ]
+        latest = fresh[-1] if fresh else self._desk.ledger.latest_of(key.site, key.file_number)
+        return latest.id if latest is not None and _stands(latest) else None
+
+    def _set_aside(
+        self, uid: int, identity: Identity, reason: HoldReason, detail: str
+    ) -> list[Entry]:
+        """Hold a message of which only the header may be read; leave foreign mail alone."""
+        header = self._mailbox.headers(uid)
+        if header is None:
+            self._whereabouts.missing([uid])
+            return []
+        ref = self._whereabouts.ref(uid)
+        assessment = assess_header(header, self._desk, reason=reason, detail=detail)
+        batch = _Batch()
+        with self._desk.ledger.writing() as writer:
+            self._enter(writer, batch, Fetched(uid, b"", frozenset()), assessment, identity)
+            writer.opened([ref])
+        self._whereabouts.noted({uid: identity})
+        self._report(batch)
+        return batch.entries
+
+    def _too_old(self, identity: Identity) -> bool:
+        since = self._desk.policy.since.get(self._mailbox.name)
+        begin = None if since is None else datetime.combine(since, time(), tzinfo=PARIS)
+        return is_old(identity, begin)
+
+    def _leave_alone(self, identities: Mapping[int, Identity]) -> None:
+        old = {uid: one for uid, one in identities.items() if self._too_old(one)}
+        if not old:
+            return
+        with self._desk.ledger.writing() as writer:
+            for uid, identity in old.items():
+                writer.note_foreign(self._whereabouts.ref(uid), identity)
+        self._whereabouts.noted(old)
+        _log.info("old_mail_was_left_alone", mailbox=self._mailbox.name, count=len(old))
+
+    def _report(self, batch: _Batch) -> None:
+        for entry in batch.entries:
+            if entry.reason is not None:
+                _log.warning("message_held", id=entry.id, reason=entry.reason.value)
+            else:
+                _log.info("message_received", id=entry.id, state=entry.state.value)
+
+
+def _stands(entry: Entry) -> bool:
+    """Whether a later message with the same content is a duplicate of this one.
+
+    Not of one whose sources disagreed, and not of one that a person discarded: a sound
+    certificate must never be taken for a copy of those.
+    """
+    sound = {HoldReason.SITE_UNKNOWN, HoldReason.TARGET_REFUSED, HoldReason.IN_DOUBT}
+    sound |= {reason for reason in HoldReason if reason.value.startswith("pdf-")}
+    if entry.state is State.HELD:
+        return entry.reason in sound
+    return entry.state is not State.EXPIRED
+
+
+def _chunks(messages: Iterator[Fetched], together: int) -> Iterator[list[Fetched]]:
+    """Group messages; hand on what came before an error, then raise it."""
+    chunk: list[Fetched] = []
+    size = 0
+    try:
+        for fetched in messages:
+            chunk.append(fetched)
+            size += len(fetched.raw)
+            if len(chunk) >= together or size >= _TOGETHER_BYTES:
+                yield chunk
+                chunk, size = [], 0
+    except DispatcherError:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk

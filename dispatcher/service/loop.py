@@ -1,0 +1,203 @@
+"""Keeps the work on every mailbox going, whatever fails, until it is told to stop."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from dispatcher.errors import (
+    DispatcherError,
+    InvariantBroken,
+    LoginRefused,
+    Refused,
+    Unavailable,
+)
+from dispatcher.ports import Mailbox
+from dispatcher.service.desk import Desk
+from dispatcher.service.round import Round
+
+_log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE: Final = 1.0
+_LAST_PAUSE: Final = 60.0
+# A refused login is tried this often, then once in five minutes: an operator locks accounts.
+_LOGIN_TRIES: Final = 3
+_LOGIN_PAUSE: Final = 300.0
+# The longest wait for mail: a full check runs all the same (IDLE is only a hint).
+_LONGEST_WAIT: Final = 540.0
+
+
+class MailboxLoop:
+    """The endless work on one mailbox, in one thread."""
+
+    def __init__(self, mailbox: Mailbox, desk: Desk, *, keyword: str | None) -> None:
+        self._mailbox = mailbox
+        self._desk = desk
+        self._round = Round(mailbox, desk, keyword=keyword)
+        self._stop = threading.Event()
+        self._failures = 0
+        self._refused_logins = 0
+        self.broken: InvariantBroken | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the mailbox."""
+        return self._mailbox.name
+
+    def run(self) -> None:
+        """Work until `stop`. Returns early only when the program contradicts itself."""
+        while not self._stop.is_set():
+            pause = self._one_turn()
+            if self.broken is not None:
+                break
+            if pause is None:
+                self._wait_for_mail()
+            else:
+                self._stop.wait(pause)
+        self._mailbox.close()
+
+    def stop(self) -> None:
+        """Ask the loop to end; it does within seconds, even in IDLE. From any thread."""
+        self._stop.set()
+        self._mailbox.wake()
+
+    def wake(self) -> None:
+        """Make the next turn begin now. From any thread."""
+        self._mailbox.wake()
+
+    def wake_if_due(self) -> None:
+        """Wake the mailbox when the ledger has a delivery to make now. From any thread."""
+        try:
+            due = self._desk.ledger.next_due(self.name)
+        except Unavailable:
+            return
+        if due is not None and due <= self._desk.clock.now():
+            self._mailbox.wake()
+
+    def drain(self, seconds: float) -> None:
+        """After `run`: record what slow deliveries come to."""
+        try:
+            self._round.drain(seconds)
+        except DispatcherError as error:
+            _log.warning("drain_was_cut_short", mailbox=self.name, because=str(error))
+
+    def _one_turn(self) -> float | None:
+        """Make a turn; return how long to pause, None after a good one."""
+        try:
+            self._round.turn()
+        except InvariantBroken as error:
+            _log.critical("program_contradicted_itself", mailbox=self.name, because=str(error))
+            self.broken = error
+            return None
+        except LoginRefused as error:
+            self._refused_logins += 1
+            self._failed(error)
+            return _LOGIN_PAUSE if self._refused_logins >= _LOGIN_TRIES else _LAST_PAUSE / 4
+        except (Unavailable, Refused) as error:
+            self._failed(error)
+            return self._pause()
+        except Exception as error:  # noqa: BLE001 - see below
+            # The only one of its kind: a bug met by one mailbox must not stop the others.
+            # Neither the text nor the frames go out, they could hold what was read.
+            self._mailbox.close()
+            self._failed(Unavailable(f"unexpected {type(error).__name__} {_where(error)}"))
+            return self._pause()
+        self._recovered()
+        return None
+
+    def _failed(self, error: DispatcherError) -> None:
+        """Report the first failure of a row; the rest would only repeat it."""
+        self._failures += 1
+        report = _log.error if self._failures == 1 else _log.debug
+        report(
+            "mailbox_check_failed",
+            mailbox=self.name,
+            kind=type(error).__name__,
+            because=str(error),
+            hint=error.hint,
+        )
+
+    def _recovered(self) -> None:
+        if self._failures:
+            _log.info("mailbox_check_recovered", mailbox=self.name, failures=self._failures)
+        self._failures = self._refused_logins = 0
+
+    def _pause(self) -> float:
+        longest = min(_LAST_PAUSE, _FIRST_PAUSE * (1 << min(self._failures - 1, 10)))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+
+    def _wait_for_mail(self) -> None:
+        try:
+            self._mailbox.wait(self._until_due())
+        except (Unavailable, Refused) as error:
+            self._failed(error)
+            self._stop.wait(self._pause())
+
+    def _until_due(self) -> float:
+        """Return the seconds to the next try that the ledger plans, within bounds."""
+        if not self._round.complete:
+            return _FIRST_PAUSE
+        try:
+            due = self._desk.ledger.next_due(self.name)
+        except Unavailable:
+            return _FIRST_PAUSE
+        if due is None:
+            return _LONGEST_WAIT
+        left = (due - self._desk.clock.now()).total_seconds()
+        return min(_LONGEST_WAIT, max(_FIRST_PAUSE, left))
+
+
+class Loops:
+    """All mailboxes, each in a thread of its own."""
+
+    def __init__(self, loops: Sequence[MailboxLoop]) -> None:
+        self._loops = loops
+        self._threads = [
+            threading.Thread(target=loop.run, name=f"mailbox-{loop.name}", daemon=True)
+            for loop in loops
+        ]
+
+    def start(self) -> None:
+        """Start every mailbox."""
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def broken(self) -> InvariantBroken | None:
+        """Why one of them gave up, if one did."""
+        return next((loop.broken for loop in self._loops if loop.broken is not None), None)
+
+    def wake_due(self) -> None:
+        """Wake the mailboxes that have a delivery to make now (a person released one)."""
+        for loop in self._loops:
+            loop.wake_if_due()
+
+    def stop(self, seconds: float, now: Callable[[], float]) -> bool:
+        """Stop them all within that time; return whether every one ended by itself."""
+        until = now() + seconds
+        for loop in self._loops:
+            loop.stop()
+        for thread in self._threads:
+            thread.join(max(0.0, until - now()))
+        alive = [thread.is_alive() for thread in self._threads]
+        for loop, busy in zip(self._loops, alive, strict=True):
+            if not busy:
+                loop.drain(max(0.0, until - now()))
+        return not any(alive)
+
+
+def _where(error: BaseException) -> str:
+    """Return the innermost place of ours in a traceback, as `module:function:line`."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if module.startswith("dispatcher."):
+            place = f"in {module}:{code.co_name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

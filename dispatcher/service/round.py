@@ -1,0 +1,162 @@
+"""One full turn over one mailbox: settle, take in, try again, mark on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from dispatcher.core.certificate import Document
+from dispatcher.core.ledger import Entry
+from dispatcher.errors import Refused, Unavailable
+from dispatcher.ports import Mailbox, Writer
+from dispatcher.service.desk import Desk
+from dispatcher.service.dispatch import Dispatch, Job, settled
+from dispatcher.service.intake import Intake
+from dispatcher.service.refetch import documents
+from dispatcher.service.whereabouts import Whereabouts
+
+_log = structlog.get_logger(__name__)
+
+# Retries fetched, recorded and delivered together.
+_TOGETHER: Final = 32
+_FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+Begin = Callable[[Writer, Entry, Document], list[Job]]
+
+
+class Round:
+    """The work on one mailbox. Used by one thread."""
+
+    def __init__(
+        self, mailbox: Mailbox, desk: Desk, *, keyword: str | None, patience: float = 2.0
+    ) -> None:
+        self._mailbox = mailbox
+        self._desk = desk
+        self._dispatch = Dispatch(desk, patience=patience)
+        self._whereabouts = Whereabouts(mailbox, desk)
+        self._intake = Intake(
+            mailbox,
+            desk,
+            whereabouts=self._whereabouts,
+            dispatch=self._dispatch,
+            keyword=keyword,
+        )
+        self._unmarked: set[int] | None = None
+        self._marked_in: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that the server listed could be read and nothing is under way."""
+        return self._whereabouts.complete and self._dispatch.idle
+
+    def turn(self, *, impatient: bool = False) -> None:
+        """Do everything that can be done now.
+
+        `impatient` tries again at once what was to wait for its next try. Raises
+        Unavailable or Refused when the mailbox or the ledger does not answer; nothing is
+        lost by that, and the next turn goes on from there.
+        """
+        news = self._whereabouts.news()
+        self._begin_marking()
+        self._finish(self._dispatch.leftovers())
+        if impatient:
+            self._dispatch.wake()
+        self.settle()
+        for entries in self._intake.take(news):
+            self._finish(entries)
+        self._try_again(_FAR if impatient else self._desk.clock.now())
+        self.settle()
+        with self._desk.ledger.writing() as writer:
+            writer.remember(self._whereabouts.place())
+
+    def drain(self, seconds: float) -> None:
+        """Record what slow deliveries come to, for at most that long. Never starts new ones."""
+        until = self._desk.clock.monotonic() + seconds
+        while not self._dispatch.idle:
+            left = until - self._desk.clock.monotonic()
+            if left <= 0:
+                return
+            self._finish(self._dispatch.leftovers(left))
+
+    def settle(self) -> None:
+        """Find out what became of every delivery whose end nobody recorded."""
+        entries = [
+            entry
+            for entry in self._desk.ledger.unsettled(self._mailbox.name)
+            if entry.present and self._dispatch.open_questions(entry)
+        ]
+        for some in _groups(entries):
+            self._finish(self._dispatch.settle(self._fetched(some, self._dispatch.doubt)))
+
+    def _try_again(self, now: datetime) -> None:
+        tried: set[str] = set()
+        while True:
+            entries = [
+                entry
+                for entry in self._desk.ledger.due(self._mailbox.name, now)
+                if entry.present and entry.id not in tried and self._dispatch.startable(entry)
+            ][:_TOGETHER]
+            if not entries:
+                return
+            tried |= {entry.id for entry in entries}
+            jobs = self._fetched(entries, self._dispatch.intend)
+            self._finish(self._dispatch.deliver(jobs))
+
+    def _fetched(self, entries: Sequence[Entry], begin: Begin) -> list[Job]:
+        """Fetch the documents of `entries` and record how the work on each begins."""
+        jobs: list[Job] = []
+        strangers = []
+        senders = self._desk.policy.senders
+        found = list(documents(self._mailbox, entries, senders))
+        with self._desk.ledger.writing() as writer:
+            for entry, document in found:
+                if document is None:
+                    strangers.append(entry.ref.uid)
+                else:
+                    jobs += begin(writer, entry, document)
+        self._whereabouts.lost(strangers)
+        return jobs
+
+    def _finish(self, entries: Iterable[Entry]) -> None:
+        """Mark what came to its good end with the keyword, where the server keeps one."""
+        self._mark(
+            {
+                entry.ref.uid
+                for entry in settled(entries)
+                if not entry.keyword_set and self._whereabouts.holds(entry.ref)
+            }
+        )
+
+    def _begin_marking(self) -> None:
+        """Pick up the messages whose keyword an earlier run could not set."""
+        uidvalidity = self._whereabouts.selected.uidvalidity
+        if self._marked_in != uidvalidity:
+            self._marked_in = uidvalidity
+            lacking = self._desk.ledger.lacking_keyword(self._mailbox.name, uidvalidity)
+            self._unmarked = set(lacking)
+        self._mark(set())
+
+    def _mark(self, uids: set[int]) -> None:
+        if self._unmarked is None:
+            return
+        self._unmarked |= uids
+        selected = self._whereabouts.selected
+        if not self._unmarked or selected.read_only or not selected.keeps_keyword:
+            return
+        marked = sorted(self._unmarked)
+        try:
+            self._mailbox.add_keyword(marked)
+        except (Unavailable, Refused) as error:
+            # Only a hint for people and for a lost ledger: the delivery stands without it.
+            _log.warning("keyword_was_not_set", mailbox=self._mailbox.name, because=str(error))
+            return
+        with self._desk.ledger.writing() as writer:
+            writer.keyword_set([self._whereabouts.ref(uid) for uid in marked])
+        self._unmarked.clear()
+
+
+def _groups(entries: Sequence[Entry]) -> Iterable[Sequence[Entry]]:
+    return (entries[i : i + _TOGETHER] for i in range(0, len(entries), _TOGETHER))

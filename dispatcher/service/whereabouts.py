@@ -1,0 +1,197 @@
+"""Knows which messages of a mailbox were seen before, whatever the server does to uids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from dispatcher.core.ledger import Identity, Place
+from dispatcher.core.message import MessageRef
+from dispatcher.ports import Mailbox, Selected
+from dispatcher.service.desk import Desk
+
+_log = structlog.get_logger(__name__)
+
+# A watermark alone would miss a message that was hidden for a while: the whole uid list
+# is compared at every start, after anything odd, and this often (seconds).
+_FULL_LOOK: Final = 600.0
+# How many known messages are asked for their identity in a full look; all of them as soon
+# as one has changed. Uids given out again after a mailbox was emptied change them all.
+_SAMPLE: Final = 256
+# A message that the server lists and does not send is reported after this time (seconds).
+_MISSING_FOR: Final = 60.0
+
+
+class Whereabouts:
+    """What lies where in one mailbox. Used by one thread."""
+
+    def __init__(self, mailbox: Mailbox, desk: Desk) -> None:
+        self._mailbox = mailbox
+        self._desk = desk
+        self._selected: Selected | None = None
+        self._known: dict[int, Identity] | None = None
+        self._looked_at: float | None = None
+        self._missing: dict[int, float] = {}
+        self._reported: set[int] = set()
+
+    @property
+    def selected(self) -> Selected:
+        """What the server said last. Only after `news`."""
+        assert self._selected is not None  # noqa: S101 - order of calls, not input
+        return self._selected
+
+    def ref(self, uid: int) -> MessageRef:
+        """Return where this uid lies now."""
+        return MessageRef(self._mailbox.name, self.selected.uidvalidity, uid)
+
+    def holds(self, ref: MessageRef) -> bool:
+        """Whether a message of ours lies there now: flags are set on no other."""
+        known = self._known if self._known is not None else {}
+        return ref == self.ref(ref.uid) and ref.uid in known
+
+    def news(self) -> tuple[int, ...]:
+        """Select the mailbox; return the uids that nobody has read yet, ascending."""
+        selected = self._mailbox.select()
+        known = self._remembered(selected)
+        first = min([self._next(), *self._missing])
+        listed = self._mailbox.uids(first) if self._steady(selected, known) else None
+        new = [] if listed is None else [uid for uid in listed if uid not in known]
+        if listed is None or selected.exists != len(known) + len(new):
+            new = self._full_look(known)
+        self._forget_missing(new)
+        return tuple(new)
+
+    def noted(self, identities: Mapping[int, Identity]) -> None:
+        """Say that these uids are in the ledger now."""
+        known = self._remembered(self.selected)
+        known.update(identities)
+        for uid in identities:
+            self._missing.pop(uid, None)
+
+    def missing(self, uids: Iterable[int]) -> None:
+        """Say that the server listed these uids and did not send them: asked for again."""
+        now = self._desk.clock.monotonic()
+        for uid in uids:
+            since = self._missing.setdefault(uid, now)
+            if now - since >= _MISSING_FOR and uid not in self._reported:
+                self._reported.add(uid)
+                _log.error(
+                    "message_stayed_unfetchable",
+                    mailbox=self._mailbox.name,
+                    uidvalidity=self.selected.uidvalidity,
+                    uid=uid,
+                )
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that the server listed could be read."""
+        return not self._missing
+
+    def lost(self, uids: Iterable[int]) -> None:
+        """Say that other messages lie under these uids now, or none: look at all again."""
+        self._mark_absent(list(uids), "known_message_was_replaced")
+        self._looked_at = None
+
+    def place(self) -> Place:
+        """Return what to remember of this check, for the ledger."""
+        uidnext = min([self.selected.uidnext, *self._missing])
+        return Place(
+            self._mailbox.name, self.selected.uidvalidity, uidnext, self._desk.clock.now()
+        )
+
+    def _remembered(self, selected: Selected) -> dict[int, Identity]:
+        if self._known is None or self._changed(selected):
+            self._begin_anew(selected)
+        self._selected = selected
+        assert self._known is not None  # noqa: S101 - set just above
+        return self._known
+
+    def _changed(self, selected: Selected) -> bool:
+        before = self._selected
+        return before is not None and before.uidvalidity != selected.uidvalidity
+
+    def _begin_anew(self, selected: Selected) -> None:
+        name, ledger = self._mailbox.name, self._desk.ledger
+        place = ledger.place(name)
+        if place is not None and place.uidvalidity != selected.uidvalidity:
+            _log.warning(
+                "uidvalidity_changed",
+                mailbox=name,
+                before=place.uidvalidity,
+                after=selected.uidvalidity,
+            )
+            old = ledger.known(name, place.uidvalidity)
+            with ledger.writing() as writer:
+                writer.absent([MessageRef(name, place.uidvalidity, uid) for uid in old])
+                writer.remember(Place(name, selected.uidvalidity, 1, self._desk.clock.now()))
+        self._known = dict(ledger.known(name, selected.uidvalidity))
+        self._looked_at = None
+        self._missing.clear()
+
+    def _next(self) -> int:
+        place = self._desk.ledger.place(self._mailbox.name)
+        return 1 if place is None else place.uidnext
+
+    def _steady(self, selected: Selected, known: Mapping[int, Identity]) -> bool:
+        """Whether nothing suggests that more than new mail has happened."""
+        if self._looked_at is None or selected.uidnext < self._next():
+            return False
+        if self._desk.clock.monotonic() - self._looked_at >= _FULL_LOOK:
+            return False
+        newest = max(known, default=None)
+        return newest is None or not self._altered([newest], known)
+
+    def _full_look(self, known: dict[int, Identity]) -> list[int]:
+        listed = self._mailbox.uids(1)
+        present = set(listed)
+        self._mark_absent([uid for uid in known if uid not in present], "message_was_removed")
+        still = sorted(known)
+        altered = self._altered(_sample(still), known)
+        if altered:
+            altered = self._altered(still, known)
+            self._mark_absent(altered, "known_message_was_replaced")
+        self._looked_at = self._desk.clock.monotonic()
+        return [uid for uid in listed if uid not in known]
+
+    def _altered(self, uids: Sequence[int], known: Mapping[int, Identity]) -> list[int]:
+        """Return those uids under which the server shows another message than before."""
+        shown = self._mailbox.identities(uids) if uids else {}
+        return [uid for uid in uids if uid in shown and shown[uid] != known[uid]]
+
+    def _mark_absent(self, uids: Sequence[int], event: str) -> None:
+        if not uids:
+            return
+        refs = [self.ref(uid) for uid in uids]
+        undelivered = [
+            entry.id
+            for entry in self._desk.ledger.entries_at(refs).values()
+            if entry.state.value in {"pending", "held"}
+        ]
+        with self._desk.ledger.writing() as writer:
+            writer.absent(refs)
+        known = self._known if self._known is not None else {}
+        for uid in uids:
+            known.pop(uid, None)
+        _log.info(event, mailbox=self._mailbox.name, count=len(uids))
+        for entry_id in undelivered:
+            _log.error("undelivered_message_was_removed_by_others", id=entry_id)
+
+    def _forget_missing(self, new: Sequence[int]) -> None:
+        gone = set(self._missing) - set(new)
+        for uid in gone:
+            del self._missing[uid]
+
+
+def is_old(identity: Identity, since: datetime | None) -> bool:
+    """Whether a message arrived before the date from which the mailbox is looked after."""
+    return since is not None and identity.internal_at < since.astimezone(UTC)
+
+
+def _sample(uids: Sequence[int]) -> list[int]:
+    if len(uids) <= _SAMPLE:
+        return list(uids)
+    step = (len(uids) - 1) / (_SAMPLE - 1)
+    return sorted({uids[round(index * step)] for index in range(_SAMPLE)})
