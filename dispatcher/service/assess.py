@@ -23,7 +23,7 @@ from dispatcher.core.finess import FinessET
 from dispatcher.core.retention import due_at
 from dispatcher.core.routing import Rules, Target, decide
 from dispatcher.ports import Inspector, Question
-from dispatcher.service.desk import Desk, Policy
+from dispatcher.service.desk import Policy, Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +54,25 @@ class Assessment:
         return self.inspection.names_patient is False
 
 
-def assess(raws: Sequence[bytes], desk: Desk) -> tuple[Assessment, ...]:
+def assess(raws: Sequence[bytes], reader: Reader) -> tuple[Assessment, ...]:
     """Assess whole messages, one answer each, in order. Never raises on what they hold."""
-    readings = [certificates.read(raw, desk.policy.senders) for raw in raws]
-    found = iter(_inspect(readings, desk.inspector, desk.policy.pdf_text))
-    rules = desk.rules()
+    readings = [certificates.read(raw, reader.policy.senders) for raw in raws]
+    found = iter(_inspect(readings, reader.inspector, reader.policy.pdf_text))
+    rules = reader.rules()
     return tuple(
-        _assessed(raw, reading, next(found), rules=rules, policy=desk.policy)
+        _assessed(raw, reading, next(found), rules=rules, policy=reader.policy)
         if isinstance(reading, Certificate)
         else Assessment(reading, _sha256(raw), site=_site(reading, rules), rules=rules.digest)
         for raw, reading in zip(raws, readings, strict=True)
     )
 
 
-def assess_header(header: bytes, desk: Desk, *, reason: HoldReason, detail: str) -> Assessment:
+def assess_header(
+    header: bytes, reader: Reader, *, reason: HoldReason, detail: str
+) -> Assessment:
     """Assess a message of which only the header may be read: foreign, or held for `reason`."""
-    reading = certificates.read(header, desk.policy.senders)
-    rules = desk.rules()
+    reading = certificates.read(header, reader.policy.senders)
+    rules = reader.rules()
     if not isinstance(reading, Foreign):
         keep = isinstance(reading, Held) and reading.reason is HoldReason.SENDER_NOT_ALLOWED
         reading = reading if keep else Held(reason, detail, None, reading.facts)

@@ -26,12 +26,29 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """What reading a message to the end needs. `rules` is asked anew for each batch."""
+
+    inspector: Inspector
+    rules: Callable[[], Rules]
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
 class Desk:
-    """The ports and the rules in force. `rules` is asked anew for each batch of mail."""
+    """The ports and the reader: what the work on a mailbox needs."""
 
     ledger: Ledger
-    inspector: Inspector
     clock: Clock
-    rules: Callable[[], Rules]
+    reader: Reader
     destination: FindDestination
-    policy: Policy
+
+    @property
+    def policy(self) -> Policy:
+        """Settings that decide."""
+        return self.reader.policy
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in force now."""
+        return self.reader.rules()

@@ -249,7 +249,7 @@ class Dispatch:
         )
 
     def _fallback(self, job: Job) -> Target | None:
-        site = self._desk.rules().site_of(_site(job.entry))
+        site = self._desk.rules.site_of(_site(job.entry))
         targets = {target.name: target for target in site.targets} if site else {}
         target = targets.get(job.delivery.target)
         return targets.get(target.fallback) if target and target.fallback else None

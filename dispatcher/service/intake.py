@@ -102,7 +102,7 @@ class Intake:
         refs = [self._whereabouts.ref(fetched.uid) for fetched in chunk]
         with self._desk.ledger.writing() as writer:
             writer.opening(refs)
-        assessments = assess([fetched.raw for fetched in chunk], self._desk)
+        assessments = assess([fetched.raw for fetched in chunk], self._desk.reader)
         batch = _Batch()
         with self._desk.ledger.writing() as writer:
             for fetched, assessment in zip(chunk, assessments, strict=True):
@@ -247,7 +247,7 @@ class Intake:
             self._whereabouts.missing([uid])
             return []
         ref = self._whereabouts.ref(uid)
-        assessment = assess_header(header, self._desk, reason=reason, detail=detail)
+        assessment = assess_header(header, self._desk.reader, reason=reason, detail=detail)
         batch = _Batch()
         with self._desk.ledger.writing() as writer:
             self._enter(writer, batch, Fetched(uid, b"", frozenset()), assessment, identity)

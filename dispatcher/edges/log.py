@@ -1,0 +1,89 @@
+"""Writes the log: one JSON object or one readable line an event, on standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from functools import partialmethod
+from typing import Final, Literal, TextIO
+
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import Processor
+
+# sd-daemon(3): a line that begins with <N> carries its syslog priority to the journal.
+_PRIORITY: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+
+
+def configure(
+    *,
+    style: Literal["json", "console"] = "json",
+    level: str = "info",
+    stream: TextIO | None = None,
+) -> None:
+    """Set up the log of the whole process.
+
+    Other libraries' loggers are silenced: what an IMAP or SQL library writes may hold
+    what it handled, and only our own events are known to name nobody.
+    """
+    stream = stream or sys.stderr
+    logging.root.handlers = [logging.NullHandler()]
+    logging.root.setLevel(logging.WARNING)
+    logging.raiseExceptions = False
+    structlog.configure(
+        processors=_processors(style, stream),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=lambda *_: _Lines(stream),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _processors(style: Literal["json", "console"], stream: TextIO) -> list[Processor]:
+    common: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # Local variables hold documents and names: frames go out without them.
+        structlog.processors.ExceptionRenderer(
+            ExceptionDictTransformer(show_locals=False, max_frames=20)
+        ),
+    ]
+    if style == "console":
+        return [*common, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    # ASCII only, so that no line separator or escape of another alphabet gets through.
+    return [*common, structlog.processors.JSONRenderer(ensure_ascii=True)]
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether systemd connected this stream to the journal (systemd.exec, JOURNAL_STREAM)."""
+    wanted = os.environ.get("JOURNAL_STREAM", "")
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return wanted == f"{found.st_dev}:{found.st_ino}"
+
+
+class _Lines:
+    """Writes whole lines; a log that cannot be written must not stop a delivery."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._journal = _is_journal(stream)
+
+    def _write(self, level: str, line: str) -> None:
+        prefix = f"<{_PRIORITY[level]}>" if self._journal else ""
+        try:
+            self._stream.write(f"{prefix}{line}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+    debug = partialmethod(_write, "debug")
+    info = partialmethod(_write, "info")
+    warning = partialmethod(_write, "warning")
+    error = partialmethod(_write, "error")
+    critical = partialmethod(_write, "critical")

@@ -1,0 +1,174 @@
+"""Re-checks the ledger against mailbox and destinations. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dispatcher.core.certificate import Certificate, Document, Foreign
+from dispatcher.core.delivery import Order
+from dispatcher.core.finess import FinessET
+from dispatcher.core.ledger import DeliveryState, Entry, State
+from dispatcher.errors import InDoubt, Refused, Unavailable
+from dispatcher.ports import Mailbox, Selected
+from dispatcher.service.assess import Assessment, assess
+from dispatcher.service.desk import Desk
+from dispatcher.service.lanes import Lane, Lanes
+
+# Messages fetched and compared together.
+_TOGETHER = 64
+# States whose message is expected to lie in the mailbox still.
+_KEPT = frozenset({State.PENDING, State.HELD, State.DELIVERED, State.DUPLICATE})
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as the ledger says. `what` names ids only; `id` may be empty."""
+
+    id: str
+    what: str
+
+
+def verify(mailboxes: Sequence[Mailbox], desk: Desk) -> Iterator[Difference]:
+    """Yield every difference between the ledger, the mailboxes and the destinations.
+
+    Raises Unavailable or Refused when a mailbox or the ledger does not answer.
+    """
+    for flaw in desk.ledger.flaws():
+        yield Difference("", f"ledger: {flaw}")
+    difference = desk.ledger.balance().difference
+    if difference:
+        yield Difference("", f"balance: {abs(difference)} messages unaccounted for")
+    names = {mailbox.name for mailbox in mailboxes}
+    strangers = {e.ref.mailbox for e in desk.ledger.entries() if e.ref.mailbox not in names}
+    for name in sorted(strangers):
+        yield Difference("", f"ledger: mailbox {name} is in it and not in the settings")
+    for mailbox in mailboxes:
+        yield from _Comparison(mailbox, desk).differences()
+
+
+class _Comparison:
+    def __init__(self, mailbox: Mailbox, desk: Desk) -> None:
+        self._mailbox = mailbox
+        self._desk = desk
+        self._lanes: Lanes[list[Difference]] = Lanes(desk.clock, patience=10.0)
+
+    def differences(self) -> Iterator[Difference]:
+        selected = self._mailbox.select(read_only=True)
+        mine = [e for e in self._desk.ledger.entries() if e.ref.mailbox == self._mailbox.name]
+        here = {
+            entry.ref.uid: entry
+            for entry in mine
+            if entry.ref.uidvalidity == selected.uidvalidity and entry.present
+        }
+        yield from self._not_here(mine, here)
+        listed = set(self._mailbox.uids(1))
+        yield from self._unread(selected, listed)
+        for uids in _groups(sorted(here)):
+            yield from self._compared(uids, here)
+
+    def _not_here(self, mine: Sequence[Entry], here: dict[int, Entry]) -> Iterator[Difference]:
+        lying = {entry.id for entry in here.values()}
+        for entry in mine:
+            if entry.state in _KEPT and entry.id not in lying:
+                yield Difference(entry.id, "its message is no longer in the mailbox")
+
+    def _unread(self, selected: Selected, listed: set[int]) -> Iterator[Difference]:
+        # Below the watermark and never read; what lies above it is new mail.
+        place = self._desk.ledger.place(self._mailbox.name)
+        if place is None or place.uidvalidity != selected.uidvalidity:
+            return
+        known = self._desk.ledger.known(self._mailbox.name, selected.uidvalidity)
+        for uid in sorted(uid for uid in listed - set(known) if uid < place.uidnext):
+            where = f"{self._mailbox.name} {selected.uidvalidity}/{uid}"
+            yield Difference("", f"{where}: the message is not in the ledger")
+
+    def _compared(self, uids: Sequence[int], here: dict[int, Entry]) -> Iterator[Difference]:
+        fetched = {one.uid: one for one in self._mailbox.fetch(uids)}
+        for uid in uids:
+            if uid not in fetched and not self._mailbox.too_large(uid):
+                yield Difference(here[uid].id, "its message is no longer in the mailbox")
+        found = list(fetched.values())
+        assessed = assess([one.raw for one in found], self._desk.reader)
+        pairs = [
+            (here[one.uid], assessment) for one, assessment in zip(found, assessed, strict=True)
+        ]
+        for entry, assessment in pairs:
+            yield from _message_differences(entry, assessment)
+        yield from self._copies([(entry, _document(one)) for entry, one in pairs])
+
+    def _copies(self, pairs: Sequence[tuple[Entry, Document | None]]) -> Iterator[Difference]:
+        """Ask each destination for the copies it should hold, each in its own lane."""
+        orders: dict[Lane, list[tuple[Entry, Order]]] = {}
+        for entry, document in pairs:
+            for delivery in entry.deliveries:
+                if document and entry.site and delivery.state is DeliveryState.DELIVERED:
+                    order = Order(delivery.id, entry.site, delivery.target, document)
+                    lane = (entry.site, delivery.target)
+                    orders.setdefault(lane, []).append((entry, order))
+        work = {
+            lane: lambda lane=lane, mine=mine: self._looked(lane, mine)
+            for lane, mine in orders.items()
+        }
+        for group in self._lanes.run(work):
+            for ended in group:
+                if ended.error is not None:
+                    raise ended.error
+                yield from ended.result or ()
+        for lane in (lane for lane in orders if self._lanes.busy(lane)):
+            site, target = lane
+            yield Difference("", f"site {site}, target {target}: does not answer")
+
+    def _looked(self, lane: Lane, orders: Sequence[tuple[Entry, Order]]) -> list[Difference]:
+        destination = self._desk.destination(*lane)
+        if destination is None:
+            what = f"target {lane[1]} is no longer in routing.yaml"
+            return [Difference(entry.id, what) for entry, _ in orders]
+        found = []
+        for entry, order in orders:
+            try:
+                missing = destination.find(order) is None
+                what = "is not there, or was changed" if missing else ""
+            except (Unavailable, Refused, InDoubt) as error:
+                what = str(error)
+            if what:
+                found.append(Difference(entry.id, f"copy in target {order.target}: {what}"))
+        return found
+
+
+def _message_differences(entry: Entry, assessment: Assessment) -> Iterator[Difference]:
+    if isinstance(assessment.reading, Foreign):
+        yield Difference(entry.id, "its message reads as foreign mail")
+        return
+    if entry.sha256 is not None and assessment.reading.document is None:
+        yield Difference(entry.id, "its message holds no document any more")
+        return
+    document = assessment.reading.document
+    if document is not None and document.sha256 != entry.sha256:
+        yield Difference(entry.id, "its message holds another document")
+    if isinstance(assessment.reading, Certificate):
+        yield from _fact_differences(entry, assessment.reading, assessment.site)
+
+
+def _fact_differences(
+    entry: Entry, certificate: Certificate, site: FinessET | None
+) -> Iterator[Difference]:
+    facts = certificate.facts
+    compared = {
+        "site": (entry.site, site),
+        "file number": (entry.file_number, certificate.file_number),
+        "result": (entry.result, facts.result),
+        "sampling time": (entry.sampled_at, facts.sampled_at),
+    }
+    for what, (written, read) in compared.items():
+        if written != read:
+            yield Difference(entry.id, f"the ledger's {what} is not the message's")
+
+
+def _document(assessment: Assessment) -> Document | None:
+    reading = assessment.reading
+    return None if isinstance(reading, Foreign) else reading.document
+
+
+def _groups(uids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (uids[i : i + _TOGETHER] for i in range(0, len(uids), _TOGETHER))
