@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -86,7 +86,12 @@ class Rules:
 
     def site_of(self, number: FinessET) -> Site | None:
         """Return the site that bears this number, today's or a former one, or None."""
-        raise NotImplementedError
+        site = self.sites.get(number)
+        if site is not None:
+            return site
+        former = [site for site in self.sites.values() if number in site.aliases]
+        # A number that two sites claim names neither: refuse rather than pick.
+        return former[0] if len(former) == 1 else None
 
 
 def decide(rules: Rules, facts: Facts) -> tuple[Target, ...] | None:
@@ -94,9 +99,34 @@ def decide(rules: Rules, facts: Facts) -> tuple[Target, ...] | None:
 
     An empty tuple means that the site is known and no target of it takes this one.
     """
-    raise NotImplementedError
+    site = rules.site_of(facts.site) if facts.site is not None else None
+    if site is None:
+        return None
+    return tuple(target for target in site.targets if target.when.holds(facts))
 
 
 def failing(rules: Rules) -> tuple[str, ...]:
     """Run the rules' own tests; return one sentence for each that fails."""
-    raise NotImplementedError
+    found = (shortfall(rules, expectation) for expectation in rules.tests)
+    return tuple(sentence for sentence in found if sentence is not None)
+
+
+def shortfall(rules: Rules, expectation: Expectation) -> str | None:
+    """Return how the rules fall short of one of their tests, or None.
+
+    A site that is not in the table reaches nothing, which a test may well expect.
+    """
+    facts = Facts(
+        site=expectation.finess, result=expectation.result, analysis=expectation.analysis
+    )
+    targets = decide(rules, facts)
+    got = [target.name for target in targets or ()]
+    if expectation.expect == set(got):
+        return None
+    seen = "no such site" if targets is None else _names(got)
+    wanted = _names(sorted(expectation.expect))
+    return f"a certificate for {expectation.finess}: expected {wanted}, got {seen}"
+
+
+def _names(names: Iterable[str]) -> str:
+    return "[" + ", ".join(names) + "]"
