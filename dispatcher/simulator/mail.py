@@ -33,12 +33,15 @@ SAMPLED_AT_CUT: Final = "Date de"
 INTEGRATED_AT: Final = "Date d'intégration du résultat dans l'application SI-DEP"
 RESULT: Final = "Résultat du test"
 
+# The mailbox of the examples.
+RECIPIENT: Final = "sidep@lbm.example.mssante.fr"
+
 # Sentences of our own: nothing may be read from them.
 _OPENING: Final = (
     "Bonjour,",
     (
-        "Un test Covid-19 que vous avez transmis ne permet pas de joindre la personne concernée : "
-        "ni téléphone, ni adresse électronique. Son certificat est joint à ce courriel pour lui "
+        "Un test Covid-19 que vous avez transmis ne permet pas de joindre la personne : ni "
+        "téléphone, ni adresse électronique. Son certificat est joint à ce courriel pour lui "
         "être remis. Voici ce que dit son dossier :"
     ),
 )
