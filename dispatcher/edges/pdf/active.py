@@ -1,0 +1,210 @@
+"""Finds what makes a PDF do something when it is opened, or carry another file.
+
+Nothing that pypdf follows is trusted to be what a viewer follows, so the search has three
+nets: every object that the cross-reference lists, whether reachable or not; every other
+object that the file holds (older revisions, what a viewer finds when it repairs a file);
+and the names written plainly in the file or in its object streams. A dictionary's meaning
+is taken from its names, wherever it stands (ISO 32000-1, 12.6 and 7.11).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pypdf import PdfReader
+from pypdf.errors import PyPdfError
+from pypdf.generic import (
+    ArrayObject,
+    ByteStringObject,
+    DictionaryObject,
+    IndirectObject,
+    NameObject,
+    PdfObject,
+    StreamObject,
+    TextStringObject,
+    read_object,
+)
+
+# Names that mean the thing wherever they stand.
+_TELLING: Final = frozenset(
+    {
+        "/EmbeddedFile",
+        "/EmbeddedFiles",
+        "/FileAttachment",
+        "/GoToE",
+        "/GoToR",
+        "/ImportData",
+        "/JavaScript",
+        "/Launch",
+        "/RichMedia",
+        "/RichMediaContent",
+        "/RichMediaExecute",
+        "/SubmitForm",
+    }
+)
+# Shorter names could be a font's: what they lead to must fit as well.
+_SHORT: Final = frozenset({"/AA", "/AF", "/EF", "/JS", "/OpenAction", "/XFA"})
+
+_FILE_KEYS: Final = frozenset({"/F", "/UF", "/DOS", "/Mac", "/Unix"})
+
+_PLAIN: Final = re.compile(
+    b"/(?:%s|XFA)(?![^\\x00\\t\\n\\f\\r ()<>\\[\\]{}/%%])"
+    % "|".join(sorted(name[1:] for name in _TELLING)).encode()
+)
+# A name with at least one character written as #xx (ISO 32000-1, 7.3.5).
+_ESCAPED: Final = re.compile(rb"/[A-Za-z0-9]{0,24}#[0-9A-Fa-f]{2}[A-Za-z0-9#]{0,96}")
+_ESCAPE: Final = re.compile(rb"#([0-9A-Fa-f]{2})")
+_SHORT_ACTION: Final = re.compile(rb"/JS[\s(<\[]|/AA[\s<]")
+_OBJECT: Final = re.compile(rb"(?<![0-9])[0-9]{1,10}\s+[0-9]{1,5}\s+obj(?![a-z])")
+
+# Far beyond a certificate of some pages; a search that goes on for ever is no search.
+MOST_OBJECTS: Final = 20_000
+MOST_VALUES: Final = 400_000
+_MOST_HOPS: Final = 16
+
+
+class TooMuch(Exception):
+    """The document has more in it than is looked at."""
+
+
+def is_active(reader: PdfReader, raw: bytes) -> bool:
+    """Return whether the file runs, opens or carries something.
+
+    Raises TooMuch, and what pypdf raises on an object that it cannot read.
+    """
+    return _names_it(raw) or _Search(reader, raw).finds()
+
+
+def _names_it(data: bytes) -> bool:
+    """Return whether a telling name is written in these bytes, plainly or escaped."""
+    if _PLAIN.search(data):
+        return True
+    return any(
+        _PLAIN.match(_ESCAPE.sub(_unescaped, match[0]) + b" ")
+        for match in _ESCAPED.finditer(data)
+    )
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    return bytes((int(match[1], 16),))
+
+
+class _Search:
+    """One pass over everything in a file, within bounds."""
+
+    def __init__(self, reader: PdfReader, raw: bytes) -> None:
+        self._reader = reader
+        self._raw = raw
+        self._values = 0
+
+    def finds(self) -> bool:
+        if any(self._acts(value) for value in self._listed()):
+            return True
+        return any(self._acts(value) for value in self._unlisted())
+
+    def _listed(self) -> Iterator[object]:
+        yield self._reader.trailer
+        references = [
+            (number, generation)
+            for generation, entries in self._reader.xref.items()
+            for number in entries
+            if not self._reader.xref_free_entry.get(generation, {}).get(number, False)
+        ]
+        references += [(number, 0) for number in self._reader.xref_objStm]
+        if len(references) > MOST_OBJECTS:
+            raise TooMuch
+        for number, generation in references:
+            yield IndirectObject(number, generation, self._reader).get_object()
+
+    def _unlisted(self) -> Iterator[object]:
+        listed = {at for entries in self._reader.xref.values() for at in entries.values()}
+        stream = io.BytesIO(self._raw)
+        for count, match in enumerate(_OBJECT.finditer(self._raw)):
+            if count > MOST_OBJECTS:
+                raise TooMuch
+            if match.start() in listed:
+                continue
+            stream.seek(match.end())
+            try:
+                yield read_object(stream, self._reader)
+            except (PyPdfError, ValueError, AttributeError, KeyError, TypeError, IndexError):
+                continue  # chance bytes, or garbage that no viewer reads either
+
+    def _acts(self, top: object) -> bool:
+        for value in self._within(top):
+            if isinstance(value, NameObject) and value in _TELLING:
+                return True
+            if isinstance(value, DictionaryObject) and self._dictionary_acts(value):
+                return True
+        return False
+
+    def _within(self, top: object) -> Iterator[object]:
+        """Yield a value and all that is written inside it; references are not followed."""
+        left = [top]
+        while left:
+            value = left.pop()
+            self._values += 1
+            if self._values > MOST_VALUES:
+                raise TooMuch
+            yield value
+            if isinstance(value, DictionaryObject):
+                left += dict.keys(value)
+                left += dict.values(value)
+            elif isinstance(value, ArrayObject):
+                left += list.__iter__(value)
+
+    def _dictionary_acts(self, found: DictionaryObject) -> bool:
+        if isinstance(found, StreamObject) and self._at(found, "/Type") == "/ObjStm":
+            data = found.get_data()
+            if _names_it(data) or _SHORT_ACTION.search(data):
+                return True
+        return any(self._short_name_acts(found, key) for key in _SHORT & dict.keys(found))
+
+    def _short_name_acts(self, found: DictionaryObject, key: str) -> bool:
+        value = self._at(found, key)
+        match key:
+            case "/OpenAction":
+                return isinstance(value, DictionaryObject) and not self._only_goes_to(value)
+            case "/JS":
+                return isinstance(value, TextStringObject | ByteStringObject | StreamObject)
+            case "/XFA":
+                return isinstance(value, ArrayObject | StreamObject | TextStringObject)
+            case "/AA":
+                return self._any_has(self._entries(value), "/S")
+            case "/EF":
+                return isinstance(value, DictionaryObject) and bool(
+                    _FILE_KEYS & dict.keys(value)
+                )
+            case _:  # /AF, PDF 2.0: a file specification or an array of them
+                entries = self._entries(value) if isinstance(value, ArrayObject) else [value]
+                return self._any_has(entries, "/EF", "/F", "/UF")
+
+    def _only_goes_to(self, action: DictionaryObject) -> bool:
+        """Return whether an action shows a page of this document and does nothing after."""
+        return self._at(action, "/S") == "/GoTo" and "/Next" not in dict.keys(action)
+
+    def _any_has(self, values: Iterable[object], *keys: str) -> bool:
+        return any(
+            isinstance(value, DictionaryObject) and dict.keys(value) & set(keys)
+            for value in values
+        )
+
+    def _entries(self, value: object) -> list[object]:
+        if isinstance(value, DictionaryObject):
+            return [self._resolved(entry) for entry in dict.values(value)]
+        if isinstance(value, ArrayObject):
+            return [self._resolved(entry) for entry in list.__iter__(value)]
+        return []
+
+    def _at(self, found: DictionaryObject, key: str) -> object:
+        return self._resolved(dict.get(found, NameObject(key)))
+
+    def _resolved(self, value: PdfObject | None) -> PdfObject | None:
+        for _ in range(_MOST_HOPS):
+            if not isinstance(value, IndirectObject):
+                return value
+            value = self._reader.get_object(value)
+        raise TooMuch

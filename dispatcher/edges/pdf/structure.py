@@ -1,0 +1,137 @@
+"""Reads one PDF within bounds: whole or not, encrypted, active, its pages, whom it names."""
+
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+from pypdf import PdfReader, overwrite_configuration
+from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError
+
+from dispatcher.edges.pdf.active import TooMuch, is_active
+from dispatcher.edges.pdf.naming import names
+from dispatcher.edges.pdf.wire import Answer
+
+# Acrobat looks for both marks in this many bytes (ISO 32000-1, annex H.3, notes 13 and 18).
+_MARGIN: Final = 1024
+# Text is asked of the first pages only, and for no longer than this, in seconds.
+_MOST_PAGES_READ: Final = 10
+_TEXT_TIME: Final = 1.0
+
+# What pypdf raises on broken files besides its own errors, by what is seen in the wild.
+_BROKEN: Final = (
+    PyPdfError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+_MEGABYTE: Final = 1 << 20
+
+
+def lower_limits() -> None:
+    """Lower pypdf's own limits, once in the life of the child (libraries: "PDF in")."""
+    overwrite_configuration(
+        disable_legacy_handling=True,
+        jbig2dec_binary=None,
+        maximum_declared_stream_length=16 * _MEGABYTE,
+        array_based_stream_maximum_output_length=16 * _MEGABYTE,
+        array_maximum_element_count=50_000,
+        dictionary_maximum_element_count=20_000,
+        jbig2_maximum_output_length=_MEGABYTE,
+        lzw_maximum_output_length=16 * _MEGABYTE,
+        run_length_maximum_output_length=16 * _MEGABYTE,
+        zlib_maximum_output_length=16 * _MEGABYTE,
+        zlib_maximum_recovery_input_length=_MEGABYTE,
+        brotli_maximum_output_length=_MEGABYTE,
+        image_maximum_buffer_size=_MEGABYTE,
+        stream_filters_maximum_length=4,
+        stream_decoding_work_maximum_length=48 * _MEGABYTE,
+        stream_parsing_work_maximum_count=100_000,
+        page_tree_maximum_entries=5_000,
+        page_tree_maximum_depth=40,
+        page_tree_maximum_page_entries=100_000,
+        xform_maximum_invocations_per_extraction=200,
+    )
+
+
+def examine(content: bytes, wanted: tuple[str, str] | None) -> Answer:
+    """Return what was found. Never raises on a bad file, but may run out of memory or time.
+
+    The file's structure is read strictly: a cross-reference that has to be guessed may be
+    guessed otherwise by the site's viewer. The objects in it are read as viewers do.
+    """
+    start = content[: _MARGIN + 4].find(b"%PDF-")
+    if start < 0:
+        return Answer("not-a-pdf", "no-header")
+    if b"%%EOF" not in content[-_MARGIN:]:
+        return Answer("pdf-unreadable", "truncated")
+    # Offsets count from the header (annex H.3, note 13).
+    body = content[start:]
+    try:
+        reader = PdfReader(io.BytesIO(body), strict=True)
+    except (FileNotDecryptedError, DependencyError):
+        return Answer("pdf-encrypted", "encrypted")
+    except _BROKEN:
+        if b"/Encrypt" in body:
+            return Answer("pdf-encrypted", "encrypted")
+        return Answer("pdf-unreadable", "structure")
+    if reader.is_encrypted:
+        return Answer("pdf-encrypted", "encrypted")
+    reader.strict = False
+    return _examine_objects(reader, body, wanted)
+
+
+def _examine_objects(reader: PdfReader, body: bytes, wanted: tuple[str, str] | None) -> Answer:
+    try:
+        if is_active(reader, body):
+            return Answer("pdf-active-content", "active")
+        pages = len(reader.pages)
+    except TooMuch:
+        return Answer("pdf-unreadable", "too-much")
+    except _BROKEN:
+        return Answer("pdf-unreadable", "objects")
+    if pages == 0:
+        return Answer("pdf-unreadable", "no-pages")
+    named = None if wanted is None else _named(reader, *wanted)
+    return Answer(None, "", pages, named)
+
+
+class _OutOfTime(BaseException):
+    """Not an Exception: pypdf catches those while it reads a page."""
+
+
+def _named(reader: PdfReader, last: str, first: str) -> bool | None:
+    """Return whether the text names them; None when the text cannot be read in time."""
+    try:
+        with _at_most(_TEXT_TIME):
+            pages = reader.pages[:_MOST_PAGES_READ]
+            text = "\n".join(page.extract_text() for page in pages)
+            return names(text, last, first)
+    except (_OutOfTime, *_BROKEN):
+        return None
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _OutOfTime
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

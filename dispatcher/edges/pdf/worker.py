@@ -1,0 +1,169 @@
+"""Holds one child process that reads PDF files, and ends it when it does not answer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from dispatcher.edges.pdf import wire
+from dispatcher.errors import Unavailable
+
+_CHUNK: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a document may cost. Times are seconds, `memory` is bytes.
+
+    `memory` bounds the child as a whole. `documents` is how many one child reads before a
+    fresh one takes its place; `start_time` how long a child may take to begin.
+    """
+
+    wall_time: float = 2.0
+    memory: int = 300 << 20
+    documents: int = 500
+    start_time: float = 20.0
+
+
+class Died(Exception):
+    """The child ended or fell silent over a question."""
+
+
+class Worker:
+    """One child process, started when it is first needed. Not shared between threads."""
+
+    def __init__(self, limits: Limits, interpreter: str | None = None) -> None:
+        self._limits = limits
+        self._interpreter = interpreter or sys.executable
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answered = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the child that runs now, if any."""
+        return self._process.pid if self._process else None
+
+    def ask(self, content: bytes, names: tuple[str, str] | None) -> wire.Answer:
+        """Return the child's answer; raises Died when this document ended it.
+
+        Raises Unavailable when no child can be started.
+        """
+        process = self._running()
+        try:
+            deadline = time.monotonic() + self._limits.wall_time
+            _write(process, wire.framed(wire.question(content, names)), deadline)
+            answer = wire.read_answer(_read_frame(process, deadline))
+        except (Died, OSError, wire.Garbled) as error:
+            self.end()
+            raise Died from error
+        self._answered += 1
+        if self._answered >= self._limits.documents:
+            self.end()
+        return answer
+
+    def end(self) -> None:
+        """Kill the child, if there is one. Never raises."""
+        process, self._process = self._process, None
+        self._answered = 0
+        if process is None:
+            return
+        with contextlib.suppress(OSError):
+            process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        process.wait()  # a killed process without open files ends at once
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is not None:
+            self.end()  # it ended while idle: no document's fault
+        if self._process is None:
+            self._process = self._started()
+            self._answered = 0
+        return self._process
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        hint = "Run `check`; the service's Python must be able to start itself."
+        command = (self._interpreter, "-I", "-B", "-X", "utf8", "-m")
+        numbers = (str(self._limits.memory), str(self._limits.wall_time))
+        try:
+            # An empty environment and no open file of ours: the child has no secret.
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                (*command, "dispatcher.edges.pdf.child", *numbers),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={},
+                bufsize=0,
+                close_fds=True,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Unavailable("the PDF reader cannot be started", hint=hint) from error
+        self._process = process
+        try:
+            for pipe in (process.stdin, process.stdout):
+                os.set_blocking(_descriptor(pipe), False)
+            word = _read_frame(process, time.monotonic() + self._limits.start_time)
+        except (Died, OSError, wire.Garbled) as error:
+            self.end()
+            raise Unavailable("the PDF reader does not start", hint=hint) from error
+        if word != wire.READY:
+            self.end()
+            raise Unavailable("the PDF reader does not start", hint=hint)
+        return process
+
+
+def _descriptor(pipe: object) -> int:
+    fileno = getattr(pipe, "fileno", None)
+    if fileno is None:
+        raise Died
+    return int(fileno())
+
+
+def _write(process: subprocess.Popen[bytes], payload: bytes, deadline: float) -> None:
+    fd = _descriptor(process.stdin)
+    left = memoryview(payload)
+    while left:
+        _wait(fd, select.POLLOUT, deadline)
+        with contextlib.suppress(BlockingIOError):
+            left = left[os.write(fd, left[:_CHUNK]) :]
+
+
+def _read_frame(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    fd = _descriptor(process.stdout)
+    (length,) = wire.LENGTH.unpack(_read(fd, wire.LENGTH.size, deadline))
+    if length > wire.LONGEST_ANSWER:
+        raise wire.Garbled
+    return _read(fd, length, deadline)
+
+
+def _read(fd: int, size: int, deadline: float) -> bytes:
+    got = bytearray()
+    while len(got) < size:
+        _wait(fd, select.POLLIN, deadline)
+        with contextlib.suppress(BlockingIOError):
+            chunk = os.read(fd, size - len(got))
+            if not chunk:
+                raise Died
+            got += chunk
+    return bytes(got)
+
+
+def _wait(fd: int, event: int, deadline: float) -> None:
+    """Return when the pipe is ready; raises Died after the deadline.
+
+    It is asked once even after it: a machine that stood still must not blame a document.
+    """
+    poll = select.poll()
+    poll.register(fd, event)
+    left = max(0.0, deadline - time.monotonic())
+    if not poll.poll(left * 1000):
+        raise Died
