@@ -89,6 +89,15 @@ DELIVERY_ALLOWED: Final[Mapping[DeliveryState, frozenset[DeliveryState]]] = Mapp
 # States in which a message begins.
 INITIAL: Final = frozenset({State.PENDING, State.HELD, State.DUPLICATE})
 
+# States in which nothing is left to do for a message that still lies in its mailbox.
+SETTLED: Final = frozenset({State.DELIVERED, State.DUPLICATE, State.EXPIRED})
+
+# Deliveries that have ended; every other one still has to be made, or is being made.
+ENDED: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.DISCARDED})
+
+# The effect may be under way: nobody but the one who settles it may decide about it.
+UNDER_WAY: Final = frozenset({DeliveryState.DELIVERING, DeliveryState.IN_DOUBT})
+
 
 def may_follow(before: State, after: State) -> bool:
     """Return whether a message in `before` may move to `after`."""
@@ -127,7 +136,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery as the ledger holds it. `because` is for people, without patient data."""
+    """One delivery as the ledger holds it. `because` is for people, without patient data.
+
+    `site` is the one it was decided for: a release may send the message elsewhere while
+    what was made stays. `reason` is set while it is held.
+    """
 
     id: str
     target: str
@@ -137,6 +150,8 @@ class Delivery:
     attempts: int = 0
     next_try_at: datetime | None = None
     because: str = ""
+    site: FinessET | None = None
+    reason: HoldReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,3 +260,18 @@ class Act:
     by: str
     reason: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the history: a message (`delivery` None) or a delivery changed its state.
+
+    `was` is None where it begins. `because` is for people, without patient data.
+    """
+
+    at: datetime
+    entry: str
+    delivery: str | None
+    was: State | DeliveryState | None
+    became: State | DeliveryState
+    because: str = ""

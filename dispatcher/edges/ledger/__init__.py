@@ -1,0 +1,8 @@
+"""The durable record of every message, on SQLite; the only place that knows the database."""
+
+from __future__ import annotations
+
+from dispatcher.edges.ledger.lock import DaemonLock
+from dispatcher.edges.ledger.sql_ledger import SqlLedger
+
+__all__ = ["DaemonLock", "SqlLedger"]

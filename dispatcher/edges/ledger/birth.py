@@ -1,0 +1,151 @@
+"""Opens the ledger's file: makes it when it is not there, brings its schema up to date."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, inspect, select, text
+
+from dispatcher.edges.ledger.database import MOVE_AWAY, reading_engine, writing_engine
+from dispatcher.edges.ledger.schema import META, REVISIONS
+from dispatcher.errors import ConfigInvalid, Unavailable
+
+_MIGRATIONS: Final = Path(__file__).with_name("migrations")
+
+
+def open_file(path: Path, busy_timeout: float) -> None:
+    """Make sure that `path` is a ledger with the schema of this program.
+
+    A new file appears under its name only when it is complete, so an empty one has
+    lost its content and is refused. Raises ConfigInvalid, or Unavailable for the disk.
+    """
+    if not path.parent.is_dir():
+        raise ConfigInvalid(
+            (f"ledger: {path.parent} is not a directory; make it, with mode 0700",)
+        )
+    try:
+        if not path.exists():
+            _make(path, busy_timeout)
+        if not path.is_file() or path.stat().st_size == 0:
+            raise ConfigInvalid(
+                (f"ledger: {path} is no ledger, or lost its content; {MOVE_AWAY}",)
+            )
+    except OSError as error:
+        raise Unavailable(
+            f"the ledger cannot be opened: {error.strerror}",
+            hint=f"Check {path.parent}: owner, mode, free space.",
+        ) from error
+    _bring_up_to_date(path, busy_timeout)
+
+
+def _make(path: Path, busy_timeout: float) -> None:
+    with _alone_in(path.parent) as directory:
+        if path.exists():  # another process was quicker
+            return
+        unborn = path.with_name(f".{path.name}.new")
+        for leftover in (*_companions(unborn), unborn, *_companions(path)):
+            # What a lost ledger left in its -wal would be played into the new one.
+            leftover.unlink(missing_ok=True)
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(unborn, flags, 0o600))
+        engine = writing_engine(unborn, busy_timeout)
+        try:
+            _use_wal(engine)
+            with engine.begin() as connection:
+                _migrate(connection)
+        finally:
+            engine.dispose()
+        unborn.rename(path)
+        os.fsync(directory)
+
+
+@contextmanager
+def _alone_in(parent: Path) -> Iterator[int]:
+    directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def _companions(path: Path) -> tuple[Path, ...]:
+    return tuple(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))
+
+
+def _use_wal(engine: Engine) -> None:
+    with closing(engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        mode = cursor.execute("PRAGMA journal_mode = WAL").fetchone()
+        cursor.close()
+    if mode != ("wal",):
+        raise ConfigInvalid(
+            ("ledger: its disk does not keep a write-ahead log; put it on a local disk",)
+        )
+
+
+def _bring_up_to_date(path: Path, busy_timeout: float) -> None:
+    engine = reading_engine(path, busy_timeout)
+    try:
+        with engine.begin() as connection:
+            version = _version(connection)
+    finally:
+        engine.dispose()
+    if version == REVISIONS[-1]:
+        return
+    _known(version, path)
+    engine = writing_engine(path, busy_timeout)
+    try:
+        with engine.begin() as connection:
+            _migrate(connection)
+    finally:
+        engine.dispose()
+
+
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if version is None else str(version)
+
+
+def _known(version: str | None, path: Path) -> None:
+    if version is None:
+        raise ConfigInvalid(
+            (f"ledger: {path} is a database, but no ledger; name another file",)
+        )
+    if version not in REVISIONS:
+        newer = f"ledger: {path} was made by a newer version of this program"
+        raise ConfigInvalid((f"{newer}; install that version, nothing is ever downgraded",))
+
+
+def _migrate(connection: Connection) -> None:
+    # Alembic takes longer to import than the rest of a command: only when it has work.
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415 - see above
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def read_secret(connection: Connection) -> bytes:
+    """Return the ledger's own random secret."""
+    secret = connection.execute(select(META.c.value).where(META.c.name == "secret")).scalar()
+    if not isinstance(secret, bytes):
+        raise ConfigInvalid((f"the ledger has lost its secret; {MOVE_AWAY}",))
+    return secret
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells this file from another under the same name; None: it is gone."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None

@@ -1,0 +1,227 @@
+"""Queries on the ledger; each fetches messages with their deliveries in two statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import groupby, islice
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, or_, select, text, tuple_
+
+from dispatcher.core.finess import FinessET
+from dispatcher.core.ledger import (
+    SETTLED,
+    UNDER_WAY,
+    Balance,
+    DeliveryState,
+    Entry,
+    Identity,
+    State,
+)
+from dispatcher.core.message import MessageRef
+from dispatcher.edges.ledger import rows
+from dispatcher.edges.ledger.schema import COUNTER, DELIVERY, ENTRY, FOREIGN, OPENING
+
+# SQLite allows 32,766 variables in a statement; groups of this size stay far below.
+GROUP: Final = 500
+
+# Literally as in the partial indexes, or SQLite does not use them.
+_PRESENT: Final = text("present = 1")
+_LACKING: Final = text(
+    "present = 1 AND keyword_set = 0 AND state IN ("
+    + ", ".join(sorted(f"'{state.value}'" for state in SETTLED))
+    + ")"
+)
+
+_T = TypeVar("_T")
+Where = ColumnElement[bool] | Any
+
+
+def grouped(items: Iterable[_T], size: int = GROUP) -> Iterator[list[_T]]:
+    """Yield the items in lists of at most `size`."""
+    left = iter(items)
+    while group := list(islice(left, size)):
+        yield group
+
+
+def entries(connection: Connection, *where: Where, limit: int | None = None) -> list[Entry]:
+    """Return the messages that meet all conditions, oldest reception first."""
+    return [entry for _, entry in numbered(connection, *where, limit=limit)]
+
+
+def numbered(
+    connection: Connection, *where: Where, limit: int | None = None
+) -> list[tuple[int, Entry]]:
+    """Return the same with the number of each line."""
+    query = select(ENTRY).where(*where).order_by(ENTRY.c.received_at, ENTRY.c.seq).limit(limit)
+    lines = connection.execute(query).mappings().all()
+    found = deliveries_of(connection, [line["id"] for line in lines])
+    return [(line["seq"], rows.entry_of(line, found.get(line["id"], ()))) for line in lines]
+
+
+def deliveries_of(
+    connection: Connection, entry_ids: Sequence[str]
+) -> dict[str, list[RowMapping]]:
+    """Return the deliveries of each of these messages, in their order."""
+    found: dict[str, list[RowMapping]] = {}
+    for group in grouped(entry_ids):
+        query = (
+            select(DELIVERY)
+            .where(DELIVERY.c.entry_id.in_(group))
+            .order_by(DELIVERY.c.entry_id, DELIVERY.c.position)
+        )
+        for line in connection.execute(query).mappings():
+            found.setdefault(line["entry_id"], []).append(line)
+    return found
+
+
+def entries_at(connection: Connection, refs: Iterable[MessageRef]) -> list[Entry]:
+    """Return the messages that are known to lie at these places."""
+    return [
+        entry for where in _at(ENTRY, refs) for entry in entries(connection, where, _PRESENT)
+    ]
+
+
+def foreign_at(
+    connection: Connection, refs: Iterable[MessageRef]
+) -> dict[MessageRef, Identity]:
+    """Return the foreign mail known at these places."""
+    return {
+        MessageRef(line["mailbox"], line["uidvalidity"], line["uid"]): rows.identity_of(line)
+        for where in _at(FOREIGN, refs)
+        for line in connection.execute(select(FOREIGN).where(where)).mappings()
+    }
+
+
+def _at(table: Any, refs: Iterable[MessageRef]) -> Iterator[Where]:
+    for (mailbox, uidvalidity), run in groupby(
+        sorted(set(refs)), key=lambda ref: (ref.mailbox, ref.uidvalidity)
+    ):
+        for group in grouped(ref.uid for ref in run):
+            yield (
+                (table.c.mailbox == mailbox)
+                & (table.c.uidvalidity == uidvalidity)
+                & table.c.uid.in_(group)
+            )
+
+
+def page(
+    connection: Connection, last: tuple[datetime, int] | None, *where: Where
+) -> list[tuple[int, Entry]]:
+    """Return the next messages after the line that `last` names."""
+    if last is None:
+        return numbered(connection, *where, limit=GROUP)
+    after = tuple_(ENTRY.c.received_at, ENTRY.c.seq) > tuple_(
+        rows.stored_time(last[0]), last[1]
+    )
+    return numbered(connection, *where, after, limit=GROUP)
+
+
+def of_content(site: FinessET, file_number: str, sha256: str | None = None) -> Where:
+    """Return the condition for one test at one site, with one document if given."""
+    same = (ENTRY.c.site == site.number) & (ENTRY.c.file_number == file_number)
+    return same if sha256 is None else same & (ENTRY.c.sha256 == sha256)
+
+
+def latest_of(connection: Connection, site: FinessET, file_number: str) -> Entry | None:
+    """Return the newest message of this test that is no duplicate."""
+    found = entries(connection, of_content(site, file_number), ENTRY.c.duplicate_of.is_(None))
+    return found[-1] if found else None
+
+
+def with_delivery(connection: Connection, mailbox: str, *where: Where) -> tuple[Entry, ...]:
+    """Return the messages of a mailbox with a delivery that meets the conditions."""
+    owners = select(DELIVERY.c.entry_id).where(*where).distinct()
+    ids = connection.execute(owners).scalars().all()
+    found = [
+        entry
+        for group in grouped(ids)
+        for entry in numbered(connection, ENTRY.c.id.in_(group))
+        if entry[1].ref.mailbox == mailbox
+    ]
+    found.sort(key=lambda one: (one[1].received_at, one[0]))
+    return tuple(entry for _, entry in found)
+
+
+def is_due(now: datetime) -> Where:
+    """Return the condition for a delivery to be made by now."""
+    return (DELIVERY.c.state == DeliveryState.DECIDED.value) & or_(
+        DELIVERY.c.next_try_at.is_(None), DELIVERY.c.next_try_at <= rows.stored_time(now)
+    )
+
+
+def is_under_way() -> Where:
+    """Return the condition for a delivery whose end nobody recorded."""
+    return DELIVERY.c.state.in_(sorted(state.value for state in UNDER_WAY))
+
+
+def next_due(connection: Connection, mailbox: str) -> datetime | None:
+    """Return the earliest next try; one that never waited was due at its reception."""
+    query = (
+        select(func.min(func.coalesce(DELIVERY.c.next_try_at, ENTRY.c.received_at)))
+        .join_from(DELIVERY, ENTRY, ENTRY.c.id == DELIVERY.c.entry_id)
+        .where(
+            DELIVERY.c.state == DeliveryState.DECIDED.value,
+            # `+` keeps SQLite from walking the mailbox instead of what is decided.
+            text("+entry.mailbox = :mailbox").bindparams(mailbox=mailbox),
+        )
+    )
+    found = connection.execute(query).scalar()
+    return None if found is None else rows.read_time(found)
+
+
+def known(connection: Connection, mailbox: str, uidvalidity: int) -> dict[int, Identity]:
+    """Return every uid known to lie there, ours and foreign."""
+    found: dict[int, Identity] = {}
+    for table, also in ((FOREIGN, ()), (ENTRY, (_PRESENT,))):
+        query = select(table.c.uid, table.c.size, table.c.internal_at).where(
+            table.c.mailbox == mailbox, table.c.uidvalidity == uidvalidity, *also
+        )
+        for line in connection.execute(query).mappings():
+            found[line["uid"]] = rows.identity_of(line)
+    return found
+
+
+def openings(connection: Connection, mailbox: str, uidvalidity: int) -> Mapping[int, int]:
+    """Return how many times reading began, for uids that were never read to the end."""
+    query = select(OPENING.c.uid, OPENING.c.count).where(
+        OPENING.c.mailbox == mailbox, OPENING.c.uidvalidity == uidvalidity
+    )
+    return dict(connection.execute(query).all())
+
+
+def lacking_keyword(connection: Connection, mailbox: str, uidvalidity: int) -> tuple[int, ...]:
+    """Return the uids of settled messages whose keyword is not recorded yet."""
+    query = (
+        select(ENTRY.c.uid)
+        .where(ENTRY.c.mailbox == mailbox, ENTRY.c.uidvalidity == uidvalidity, _LACKING)
+        .order_by(ENTRY.c.uid)
+    )
+    return tuple(connection.execute(query).scalars())
+
+
+def counters(connection: Connection) -> dict[str, int]:
+    """Return the counters that are kept apart from the lines."""
+    return dict(connection.execute(select(COUNTER.c.name, COUNTER.c.value)).all())
+
+
+def balance(connection: Connection) -> Balance:
+    """Return the counts; a purged line counts as what it was."""
+    query = select(ENTRY.c.state, func.count()).group_by(ENTRY.c.state)
+    counts: dict[str, int] = dict(connection.execute(query).all())
+    purged = counts.get(State.PURGED.value, 0)
+    copies = select(func.count()).where(
+        ENTRY.c.state == State.PURGED.value, ENTRY.c.duplicate_of.is_not(None)
+    )
+    purged_copies = connection.execute(copies).scalar_one()
+    counted = counters(connection)
+    return Balance(
+        received=counted.get("received", 0),
+        delivered=counts.get(State.DELIVERED.value, 0) + purged - purged_copies,
+        held=counts.get(State.HELD.value, 0),
+        pending=counts.get(State.PENDING.value, 0),
+        duplicate=counts.get(State.DUPLICATE.value, 0) + purged_copies,
+        expired=counts.get(State.EXPIRED.value, 0),
+        foreign=counted.get("foreign", 0),
+    )

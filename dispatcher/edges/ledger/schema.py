@@ -1,0 +1,118 @@
+"""The tables of the ledger as the program queries them; migrations make them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text
+
+# Every schema this program knows, oldest first. Kept here so that opening an up-to-date
+# ledger needs no Alembic; a test compares it with the migrations.
+REVISIONS: Final = ("0001",)
+
+METADATA: Final = MetaData()
+
+_ENTRY_TEXT: Final = (
+    "id",
+    "mailbox",
+    "internal_at",
+    "received_at",
+    "state",
+    "reason",
+    "detail",
+    "site",
+    "file_number",
+    "result",
+    "analysis",
+    "sampled_at",
+    "purge_at",
+    "sha256",
+    "raw_sha256",
+    "replaces",
+    "duplicate_of",
+    "rules",
+    "seal",
+)
+_ENTRY_NUMBER: Final = ("uidvalidity", "uid", "size", "present", "keyword_set")
+
+ENTRY: Final = Table(
+    "entry",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    *(Column(name, Text) for name in _ENTRY_TEXT),
+    *(Column(name, Integer) for name in _ENTRY_NUMBER),
+)
+
+_DELIVERY_TEXT: Final = (
+    "id",
+    "entry_id",
+    "site",
+    "target",
+    "kind",
+    "state",
+    "reason",
+    "reference",
+    "next_try_at",
+    "because",
+)
+DELIVERY: Final = Table(
+    "delivery",
+    METADATA,
+    *(Column(name, Text, primary_key=name == "id") for name in _DELIVERY_TEXT),
+    Column("position", Integer),
+    Column("attempts", Integer),
+)
+
+EVENT: Final = Table(
+    "event",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    *(Column(n, Text) for n in ("at", "entry_id", "delivery_id", "was", "became", "because")),
+)
+
+ACT: Final = Table(
+    "act",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    *(Column(name, Text) for name in ("at", "verb", "entry_id", "by", "reason")),
+)
+
+FOREIGN: Final = Table(
+    "foreign_mail",
+    METADATA,
+    Column("mailbox", Text, primary_key=True),
+    Column("uidvalidity", Integer, primary_key=True),
+    Column("uid", Integer, primary_key=True),
+    Column("size", Integer),
+    Column("internal_at", Text),
+)
+
+OPENING: Final = Table(
+    "opening",
+    METADATA,
+    Column("mailbox", Text, primary_key=True),
+    Column("uidvalidity", Integer, primary_key=True),
+    Column("uid", Integer, primary_key=True),
+    Column("count", Integer),
+)
+
+PLACE: Final = Table(
+    "place",
+    METADATA,
+    Column("mailbox", Text, primary_key=True),
+    Column("uidvalidity", Integer),
+    Column("uidnext", Integer),
+    Column("checked_at", Text),
+)
+
+COUNTER: Final = Table(
+    "counter", METADATA, Column("name", Text, primary_key=True), Column("value", Integer)
+)
+
+MOUNT: Final = Table(
+    "mount", METADATA, Column("path", Text, primary_key=True), Column("mount_point", Text)
+)
+
+META: Final = Table(
+    "meta", METADATA, Column("name", Text, primary_key=True), Column("value", LargeBinary)
+)

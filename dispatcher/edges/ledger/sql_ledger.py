@@ -1,0 +1,249 @@
+"""The ledger on SQLite: transactions for writing, one moment for each reading."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from dispatcher.core.certificate import ContentKey
+from dispatcher.core.finess import FinessET
+from dispatcher.core.ledger import Act, Balance, Entry, Event, Identity, Place, State
+from dispatcher.core.message import MessageRef
+from dispatcher.edges.ledger import birth, reading, rows
+from dispatcher.edges.ledger.database import (
+    MOVE_AWAY,
+    path_of,
+    reading_engine,
+    writing_engine,
+)
+from dispatcher.edges.ledger.inspection import flaws
+from dispatcher.edges.ledger.schema import ACT, ENTRY, EVENT, MOUNT, PLACE
+from dispatcher.edges.ledger.writer import SqlWriter
+from dispatcher.errors import ConfigInvalid, InvariantBroken, Unavailable
+from dispatcher.ports import Clock
+
+_BUSY_TIMEOUT: Final = 10.0  # seconds
+
+
+class SqlLedger:
+    """See `ports.Ledger`. Shared by threads; other processes may open the same file.
+
+    Inside `writing`, the reading methods see what is committed, and nobody else can
+    commit meanwhile: reading there and then writing is safe. They do not see what that
+    transaction itself has changed.
+    """
+
+    def __init__(self, url: str, *, clock: Clock, busy_timeout: float = _BUSY_TIMEOUT) -> None:
+        """Open the ledger, making the file when there is none.
+
+        Raises ConfigInvalid when the address is wrong, the directory missing, the file
+        damaged, no ledger or made by a newer version; Unavailable when the disk fails.
+        """
+        self._path: Final = path_of(url)
+        self._clock: Final = clock
+        self._busy_timeout: Final = busy_timeout
+        birth.open_file(self._path, busy_timeout)
+        self._file: Final = birth.identity(self._path)
+        self._readers: Final = reading_engine(self._path, busy_timeout)
+        self._writers: Final = writing_engine(self._path, busy_timeout)
+        # SQLite makes waiting writers poll; threads of one process take turns here.
+        self._turn: Final = threading.Lock()
+        self._whose: int | None = None
+        with self._reading() as connection:
+            self._secret: Final = birth.read_secret(connection)
+
+    @property
+    def secret(self) -> bytes:
+        """32 random bytes made with this ledger, for digests that must not be guessed."""
+        return self._secret
+
+    def close(self) -> None:
+        """Close every connection; the last one to close folds the log into the file."""
+        self._readers.dispose()
+        self._writers.dispose()
+
+    # --- writing
+
+    @contextmanager
+    def writing(self) -> Iterator[SqlWriter]:
+        """See `ports.Ledger.writing`. Raises Unavailable when others write for too long."""
+        with self._taking_turns():
+            self._still_there()
+            with self._writers.begin() as connection:
+                writer = SqlWriter(connection, clock=self._clock, secret=self._secret)
+                yield writer
+                writer.flush()
+                # A caller may have caught an error in the block; an undone transaction
+                # would then commit nothing without a word.
+                if writer.broken or not _in_transaction(connection):
+                    raise Unavailable("the ledger undid this transaction after an error")
+
+    @contextmanager
+    def _taking_turns(self) -> Iterator[None]:
+        me = threading.get_ident()
+        if self._whose == me:
+            raise InvariantBroken("a transaction on the ledger was opened inside another")
+        if not self._turn.acquire(timeout=self._busy_timeout):
+            raise Unavailable(
+                "the ledger does not answer: another thread holds it",
+                hint="It is tried again.",
+            )
+        self._whose = me
+        try:
+            yield
+        finally:
+            self._whose = None
+            self._turn.release()
+
+    def _still_there(self) -> None:
+        """Refuse to write into a file that was removed or replaced: nobody would find it."""
+        if birth.identity(self._path) != self._file:
+            raise ConfigInvalid(
+                (f"ledger: {self._path} was removed or replaced while in use; {MOVE_AWAY}",)
+            )
+
+    def remember_mount(self, path: str, mount_point: str) -> None:
+        """Record which mount a folder was on when it was last known to be good."""
+        if self.mount_of(path) == mount_point:
+            return
+        new = upsert(MOUNT).values(path=path, mount_point=mount_point)
+        with self._taking_turns():
+            self._still_there()
+            with self._writers.begin() as connection:
+                connection.execute(
+                    new.on_conflict_do_update(
+                        index_elements=["path"], set_={"mount_point": mount_point}
+                    )
+                )
+
+    # --- reading
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._readers.begin() as connection:
+            yield connection
+
+    def entry(self, entry_id: str) -> Entry | None:
+        """See `ports.Ledger.entry`."""
+        with self._reading() as connection:
+            found = reading.entries(connection, ENTRY.c.id == entry_id)
+        return found[0] if found else None
+
+    def entries(
+        self, *, state: State | None = None, site: FinessET | None = None
+    ) -> Iterator[Entry]:
+        """See `ports.Ledger.entries`. Read in pages; no transaction stays open between."""
+        where = []
+        if state is not None:
+            where.append(ENTRY.c.state == state.value)
+        if site is not None:
+            where.append(ENTRY.c.site == site.number)
+        last = None
+        while True:
+            with self._reading() as connection:
+                page = reading.page(connection, last, *where)
+            yield from (entry for _, entry in page)
+            if len(page) < reading.GROUP:
+                return
+            number, entry = page[-1]
+            last = entry.received_at, number
+
+    def entries_at(self, refs: Iterable[MessageRef]) -> Mapping[MessageRef, Entry]:
+        """See `ports.Ledger.entries_at`."""
+        with self._reading() as connection:
+            return {entry.ref: entry for entry in reading.entries_at(connection, refs)}
+
+    def same_content(self, key: ContentKey) -> tuple[Entry, ...]:
+        """See `ports.Ledger.same_content`."""
+        where = reading.of_content(key.site, key.file_number, key.sha256)
+        with self._reading() as connection:
+            return tuple(reading.entries(connection, where))
+
+    def same_raw(self, raw_sha256: str) -> tuple[Entry, ...]:
+        """See `ports.Ledger.same_raw`."""
+        with self._reading() as connection:
+            return tuple(reading.entries(connection, ENTRY.c.raw_sha256 == raw_sha256))
+
+    def latest_of(self, site: FinessET, file_number: str) -> Entry | None:
+        """See `ports.Ledger.latest_of`."""
+        with self._reading() as connection:
+            return reading.latest_of(connection, site, file_number)
+
+    def unsettled(self, mailbox: str) -> tuple[Entry, ...]:
+        """See `ports.Ledger.unsettled`."""
+        with self._reading() as connection:
+            return reading.with_delivery(connection, mailbox, reading.is_under_way())
+
+    def due(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
+        """See `ports.Ledger.due`."""
+        with self._reading() as connection:
+            return reading.with_delivery(connection, mailbox, reading.is_due(now))
+
+    def next_due(self, mailbox: str) -> datetime | None:
+        """See `ports.Ledger.next_due`."""
+        with self._reading() as connection:
+            return reading.next_due(connection, mailbox)
+
+    def place(self, mailbox: str) -> Place | None:
+        """See `ports.Ledger.place`."""
+        with self._reading() as connection:
+            query = select(PLACE).where(PLACE.c.mailbox == mailbox)
+            line = connection.execute(query).mappings().first()
+        return None if line is None else rows.place_of(line)
+
+    def known(self, mailbox: str, uidvalidity: int) -> Mapping[int, Identity]:
+        """See `ports.Ledger.known`."""
+        with self._reading() as connection:
+            return reading.known(connection, mailbox, uidvalidity)
+
+    def openings(self, mailbox: str, uidvalidity: int) -> Mapping[int, int]:
+        """See `ports.Ledger.openings`."""
+        with self._reading() as connection:
+            return reading.openings(connection, mailbox, uidvalidity)
+
+    def lacking_keyword(self, mailbox: str, uidvalidity: int) -> tuple[int, ...]:
+        """See `ports.Ledger.lacking_keyword`."""
+        with self._reading() as connection:
+            return reading.lacking_keyword(connection, mailbox, uidvalidity)
+
+    def balance(self) -> Balance:
+        """See `ports.Ledger.balance`."""
+        with self._reading() as connection:
+            return reading.balance(connection)
+
+    def flaws(self) -> tuple[str, ...]:
+        """See `ports.Ledger.flaws`."""
+        with self._reading() as connection:
+            return flaws(connection, self._secret)
+
+    # --- what people may ask beside
+
+    def history(self, entry_id: str) -> tuple[Event, ...]:
+        """Return every change of state of a message and its deliveries, oldest first."""
+        query = select(EVENT).where(EVENT.c.entry_id == entry_id).order_by(EVENT.c.seq)
+        with self._reading() as connection:
+            return tuple(map(rows.event_of, connection.execute(query).mappings()))
+
+    def acts(self, entry_id: str) -> tuple[Act, ...]:
+        """Return what people decided about a message, oldest first."""
+        query = select(ACT).where(ACT.c.entry_id == entry_id).order_by(ACT.c.seq)
+        with self._reading() as connection:
+            return tuple(map(rows.act_of, connection.execute(query).mappings()))
+
+    def mount_of(self, path: str) -> str | None:
+        """Return the mount point recorded for a folder, or None."""
+        query = select(MOUNT.c.mount_point).where(MOUNT.c.path == path)
+        with self._reading() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else str(found)
+
+
+def _in_transaction(connection: Connection) -> bool:
+    driver = connection.connection.driver_connection
+    return bool(getattr(driver, "in_transaction", False))
