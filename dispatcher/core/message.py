@@ -6,7 +6,14 @@ and BODYSTRUCTURE, so nothing that a server parsed is believed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from typing import Final
+
+from dispatcher.core import markup, mime
+from dispatcher.core.header import UNREADABLE_SENDER, authors, decode_words, parameter, token
+from dispatcher.core.mime import Entity
+from dispatcher.core.text import decode
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -26,7 +33,7 @@ class Attachment:
     `name`), best first. `whole` is False when its transfer encoding was damaged.
     """
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] = field(repr=False)
     content_type: str
     content: bytes = field(repr=False)
     whole: bool
@@ -41,9 +48,99 @@ class Message:
     `oddities` are words for people about what was strange (`explain` prints them).
     """
 
-    senders: tuple[str, ...]
-    subjects: tuple[str, ...]
-    bodies: tuple[str, ...]
+    senders: tuple[str, ...] = field(repr=False)
+    subjects: tuple[str, ...] = field(repr=False)
+    bodies: tuple[str, ...] = field(repr=False)
     attachments: tuple[Attachment, ...]
-    message_id: str | None = None
+    message_id: str | None = field(default=None, repr=False)
     oddities: tuple[str, ...] = ()
+
+
+# A body larger than this is not one of ours: a message of 1 MB is nearly all document.
+_BODY_LIMIT: Final = 250_000
+
+_MESSAGE_ID: Final = re.compile(r"<[^<>\s]+>", re.ASCII)
+
+
+def read(raw: bytes) -> Message:
+    """Return what the raw bytes of a message say. Never raises, whatever the bytes.
+
+    Attached messages are never looked into. Past the limits of `dispatcher.core.mime`
+    nothing more is read, and BEYOND_LIMITS is among the oddities.
+    """
+    oddities: list[str] = []
+    top = mime.message(raw[: mime.MESSAGE_LIMIT])
+    parts: list[Entity] = []
+    if len(raw) > mime.MESSAGE_LIMIT or (len(raw) > mime.HEADER_LIMIT and not top.body):
+        oddities.append(mime.BEYOND_LIMITS)
+    else:
+        parts.extend(mime.leaves(top, oddities))
+    bodies = tuple(_text_of(part, oddities) for part in parts if _is_body(part))
+    attachments = tuple(_attachment(part) for part in parts if _is_attachment(part))
+    return Message(
+        senders=_senders(top, oddities),
+        subjects=tuple(_line(decode_words(value)) for value in top.values("subject")),
+        bodies=bodies,
+        attachments=attachments,
+        message_id=_message_id(top),
+        oddities=tuple(dict.fromkeys(oddities)),
+    )
+
+
+def _line(text: str) -> str:
+    """A tab in a header comes from folding (RFC 822, 3.1.1); a line end has no meaning."""
+    return text.replace("\t", " ").replace("\r", " ").replace("\n", " ").strip(" ")
+
+
+def _senders(top: Entity, oddities: list[str]) -> tuple[str, ...]:
+    found = tuple(author for value in top.values("from") for author in authors(value))
+    if UNREADABLE_SENDER in found:
+        oddities.append("an author in From cannot be read strictly")
+    if len(top.values("from")) != 1:
+        oddities.append(f"{len(top.values('from'))} From fields")
+    return found
+
+
+def _message_id(top: Entity) -> str | None:
+    found = _MESSAGE_ID.search(top.first("message-id").decode("latin-1"))
+    return found[0] if found else None
+
+
+def _is_body(part: Entity) -> bool:
+    """A text without a file name, unless it is said to be an attachment."""
+    disposition = part.first("content-disposition")
+    return (
+        part.content_type in {"text/plain", "text/html"}
+        and token(disposition) != "attachment"
+        and not parameter(disposition, "filename")
+    )
+
+
+def _is_attachment(part: Entity) -> bool:
+    if _is_body(part):
+        return False
+    is_inline = part.first("content-id") or token(part.first("content-disposition")) == "inline"
+    return not (part.content_type.startswith("image/") and is_inline)
+
+
+def _attachment(part: Entity) -> Attachment:
+    names = [
+        _line(name)
+        for field, key in (("content-disposition", "filename"), ("content-type", "name"))
+        for value in part.values(field)
+        for name in parameter(value, key)
+    ]
+    content, whole = mime.content_of(part)
+    return Attachment(tuple(dict.fromkeys(names)), part.content_type, content, whole)
+
+
+def _text_of(part: Entity, oddities: list[str]) -> str:
+    content, whole = mime.content_of(part)
+    if not whole:
+        oddities.append("a body with a damaged transfer encoding")
+    if len(content) > _BODY_LIMIT:
+        oddities.append(mime.BEYOND_LIMITS)
+        return ""
+    charset = next(iter(parameter(part.first("content-type"), "charset")), "")
+    text = decode(content, charset).removeprefix("\ufeff")
+    return markup.text_of(text) if part.content_type == "text/html" else text

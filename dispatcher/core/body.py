@@ -1,0 +1,186 @@
+"""What the body of a certificate's mail states, label by label (guide, section 4)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+from itertools import pairwise
+from typing import Final
+
+from dispatcher.core.finess import SHAPE
+from dispatcher.core.paris import read_time
+from dispatcher.core.text import fold, same, same_name, squeeze
+
+
+class Label(Enum):
+    """A label that the guide prints in the body."""
+
+    LAST_NAME = auto()
+    FIRST_NAME = auto()
+    SEX = auto()
+    BORN = auto()
+    INS = auto()
+    ANALYSIS = auto()
+    SITE = auto()
+    SAMPLED = auto()
+    INTEGRATED = auto()
+    RESULT = auto()
+
+
+def _letters(text: str) -> str:
+    """Return letters and digits only, folded: what a label is known by."""
+    return "".join(filter(str.isalnum, fold(unicodedata.normalize("NFC", text))))
+
+
+_LABELS: Final = {
+    _letters(text): label
+    for text, label in (
+        ("Nom", Label.LAST_NAME),
+        ("Prénom", Label.FIRST_NAME),
+        ("Sexe", Label.SEX),
+        ("Date de naissance", Label.BORN),
+        ("Matricule Identifiant National de Santé (INS)", Label.INS),
+        (
+            "Test réalisé : Type d'analyse (voir le site de Bioloinc pour la terminologie)",
+            Label.ANALYSIS,
+        ),
+        ("Type d'analyse (voir le site de Bioloinc pour la terminologie)", Label.ANALYSIS),
+        ("Identifiant de la structure ayant réalisé le test", Label.SITE),
+        ("Date de prélèvement", Label.SAMPLED),
+        ("Date de", Label.SAMPLED),  # so printed on the third page of the facsimile
+        ("Date d'intégration du résultat dans l'application SI-DEP", Label.INTEGRATED),
+        ("Résultat du test", Label.RESULT),
+    )
+}
+_LONGEST: Final = 160  # characters of a line in which a label may end
+_SPAN: Final = 4  # lines over which a label may be wrapped
+_COLONS: Final = 2  # the colon that ends a label is one of the first two
+
+# A line that begins like some other label does not continue a value; `à 13:48` does.
+_OTHER_LABEL: Final = re.compile(r"[^\W\d][^:\d]*:")
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
+
+# Lines of a value: the one after the label's colon, then those it may be wrapped over.
+Value = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Every value that the renderings of a body give, as often as they give it."""
+
+    values: tuple[tuple[Label, Value], ...] = field(default=(), repr=False)
+
+    def of(self, label: Label) -> tuple[Value, ...]:
+        """Return the values under one label."""
+        return tuple(value for key, value in self.values if key is label)
+
+    def text(self, label: Label) -> str | None:
+        """Return the one text under a label; None when there is none or they differ."""
+        texts = [squeeze(" ".join(value)) for value in self.of(label)]
+        agree = all(one == other or same_name(one, other) for one, other in pairwise(texts))
+        return texts[0] or None if texts and agree else None
+
+    def site(self) -> str | None:
+        """Return the one FINESS-shaped number stated as the site, or None."""
+        return same(_site(value) for value in self.of(Label.SITE))
+
+    def time(self, label: Label) -> datetime | None:
+        """Return the one time under a label, in Paris; None when unread or they differ."""
+        return same(_time(value) for value in self.of(label))
+
+    def analysis(self) -> str | None:
+        """Return the one LOINC-shaped code of the analysis, or None."""
+        return same(_analysis(value) for value in self.of(Label.ANALYSIS))
+
+    def states(self, label: Label, name: str) -> bool:
+        """Whether the body gives that name under the label and no other one."""
+        values = self.of(label)
+        return bool(values) and all(same_name(" ".join(value), name) for value in values)
+
+
+def read(renderings: Iterable[str]) -> Body:
+    """Return what all the renderings of a body state. Quoted lines (`>`) state nothing."""
+    return Body(tuple(pair for text in renderings for pair in _read(text)))
+
+
+def _read(text: str) -> Iterator[tuple[Label, Value]]:
+    # Not str.splitlines(): a control character inside a name begins no line.
+    lines = [squeeze(line) for line in _LINE_END.split(text)]
+    at = 0
+    while at < len(lines):
+        found = _label_at(lines, at)
+        if found is None:
+            at += 1
+            continue
+        label, first, at = found
+        value, at = _value_at(lines, at, first)
+        yield label, value
+
+
+def _label_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:
+    """Return the label that begins at a line, the rest of its last line, the next line."""
+    joined = ""
+    for after in range(at, min(at + _SPAN, len(lines))):
+        line = lines[after]
+        if not line or line.startswith(">") or len(joined) > _LONGEST:
+            return None
+        joined = f"{joined} {line}"
+        if (found := _label_in(joined, len(joined) - len(line))) is not None:
+            return *found, after + 1
+    return None
+
+
+def _label_in(text: str, begin: int) -> tuple[Label, str] | None:
+    """Return the label that ends at a colon behind `begin`, and what follows it."""
+    colon = -1
+    for _ in range(_COLONS):
+        colon = text.find(":", colon + 1)
+        if colon < 0 or colon > _LONGEST:
+            return None
+        if colon >= begin and (label := _LABELS.get(_letters(text[:colon]))):
+            return label, text[colon + 1 :].strip(" ")
+    return None
+
+
+def _value_at(lines: Sequence[str], at: int, first: str) -> tuple[Value, int]:
+    """Return the lines of a value: behind its label, or below it after empty lines."""
+    if not first:
+        while at < len(lines) and not lines[at]:
+            at += 1
+    value = [first] if first else []
+    while at < len(lines) and _continues(lines, at):
+        value.append(lines[at])
+        at += 1
+    return tuple(value), at
+
+
+def _continues(lines: Sequence[str], at: int) -> bool:
+    line = lines[at]
+    if not line or line.startswith(">") or _OTHER_LABEL.match(line):
+        return False
+    return _label_at(lines, at) is None
+
+
+_SITE: Final = re.compile(rf"({SHAPE.pattern})(?=$|[ ,;.()/-])", re.ASCII)
+
+
+def _site(value: Value) -> str | None:
+    found = _SITE.match(value[0]) if value else None
+    return found[1] if found else None
+
+
+_LOINC: Final = re.compile(r"([0-9]{1,7}-[0-9])(?![\w-])")
+
+
+def _analysis(value: Value) -> str | None:
+    found = _LOINC.match(" ".join(value))
+    return found[1] if found else None
+
+
+def _time(value: Value) -> datetime | None:
+    texts = (" ".join(value[:count]) for count in (1, 2))
+    return next(filter(None, map(read_time, texts)), None)

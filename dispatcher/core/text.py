@@ -1,0 +1,91 @@
+"""Characters: bytes to text whatever their label says, and when two texts are the same."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Hashable, Iterable
+from typing import Final, TypeVar
+
+_T = TypeVar("_T", bound=Hashable)
+
+# What mail of ours may be labelled with and is not a superset of ASCII, or has its own
+# upper half. Every other label (iso-8859-1 as well, WHATWG Encoding 4.2) means cp1252.
+# A table instead of codecs.lookup(): Python has codecs that are slow, warn or raise.
+_CODECS: Final = {
+    "iso-8859-15": "iso8859-15",
+    "latin-9": "iso8859-15",
+    "latin9": "iso8859-15",
+    "iso-8859-2": "iso8859-2",
+    "windows-1250": "cp1250",
+    "macintosh": "mac-roman",
+    "x-mac-roman": "mac-roman",
+    "cp850": "cp850",
+    "ibm850": "cp850",
+    "utf-16": "utf-16",
+    "utf-16le": "utf-16-le",
+    "utf-16be": "utf-16-be",
+}
+
+# White space that separates or pads: no vertical tab, no U+2028, nothing invisible.
+_BLANK: Final = re.compile(
+    "[ \\t\\r\\n\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+"  # the category Zs
+)
+_APOSTROPHES: Final = "'`´‘’‛ʹʻʼʽˈ′"
+_HYPHENS: Final = "-‐‑‒–—―−⁃"
+_DROPPED: Final = dict.fromkeys(map(ord, _APOSTROPHES + _HYPHENS + "_"))
+# Latin letters without a canonical decomposition. Dotless i: its capital is a plain I.
+_LETTERS: Final = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i"})
+
+
+def decode(content: bytes, label: str = "") -> str:
+    """Return the text of `content`; never raises, whatever charset the label names.
+
+    Labels lie. Bytes that are strict UTF-8 are UTF-8: real text in another charset is not
+    by accident. Else the label's charset when it is one of a few, else cp1252.
+    """
+    codec = _CODECS.get(label.strip().lower().replace("_", "-"), "cp1252")
+    for attempt in (codec,) if codec.startswith("utf-16") else ("utf-8", codec):
+        try:
+            return content.decode(attempt)
+        except UnicodeDecodeError:
+            continue
+    return content.decode("latin-1")
+
+
+def squeeze(text: str) -> str:
+    """Return `text` trimmed, in NFC, each run of white space made one space."""
+    return unicodedata.normalize("NFC", _BLANK.sub(" ", text).strip(" "))
+
+
+def is_visible(text: str) -> bool:
+    """Whether nothing in `text` is invisible: no control, zero-width or bidi character."""
+    return text.isprintable()
+
+
+def fold(text: str) -> str:
+    """Return what two spellings of one name have in common.
+
+    Case, accents, apostrophes, hyphens, white space and underscores are dropped. No
+    compatibility mapping (NFKD): full-width digits, letters of other scripts that look
+    alike and invisible characters stay, so they never make two texts equal.
+    """
+    bare = unicodedata.normalize("NFD", _BLANK.sub("", text).translate(_DROPPED).casefold())
+    # By combining class, not by category: invisible marks (U+034F, U+FE0F) have class 0.
+    bare = "".join(letter for letter in bare if not unicodedata.combining(letter))
+    return bare.translate(_LETTERS)
+
+
+def same_name(one: str | None, other: str | None) -> bool:
+    """Whether two sources give one name. A name with an invisible character equals none."""
+    if not one or not other or not is_visible(squeeze(one) + squeeze(other)):
+        return False
+    folded = fold(one)
+    # A placeholder such as "-" folds to nothing, and nothing would equal nothing.
+    return folded == fold(other) if folded else squeeze(one) == squeeze(other)
+
+
+def same(values: Iterable[_T | None]) -> _T | None:
+    """Return the value that all are; None when there is none, or one is None or another."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
