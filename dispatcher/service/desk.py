@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, time
 
 from dispatcher.core.certificate import PdfText
 from dispatcher.core.finess import FinessET
-from dispatcher.core.retention import Terms
+from dispatcher.core.ledger import Identity
+from dispatcher.core.retention import PARIS, Terms
 from dispatcher.core.routing import Rules
 from dispatcher.ports import Clock, Destination, Inspector, Ledger
 
@@ -23,6 +24,13 @@ class Policy:
     pdf_text: PdfText = PdfText.WARN
     terms: Terms = Terms()
     since: Mapping[str, date] = field(default_factory=dict)
+
+    def leaves_alone(self, mailbox: str, identity: Identity) -> bool:
+        """Whether a message arrived before the date from which its mailbox is looked after."""
+        since = self.since.get(mailbox)
+        if since is None:
+            return False
+        return identity.internal_at < datetime.combine(since, time(), tzinfo=PARIS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, time
 from typing import Final
 
 import structlog
@@ -12,13 +11,12 @@ import structlog
 from dispatcher.core.certificate import Certificate, ContentKey, Foreign, Held, HoldReason
 from dispatcher.core.ledger import DeliveryState, Entry, Identity, NewDelivery, NewEntry, State
 from dispatcher.core.message import MessageRef
-from dispatcher.core.retention import PARIS
 from dispatcher.errors import DispatcherError
 from dispatcher.ports import Fetched, Mailbox, Writer
 from dispatcher.service.assess import Assessment, assess, assess_header, purge_at
 from dispatcher.service.desk import Desk
 from dispatcher.service.dispatch import Dispatch, Job
-from dispatcher.service.whereabouts import Whereabouts, is_old
+from dispatcher.service.whereabouts import Whereabouts
 
 _log = structlog.get_logger(__name__)
 
@@ -257,9 +255,7 @@ class Intake:
         return batch.entries
 
     def _too_old(self, identity: Identity) -> bool:
-        since = self._desk.policy.since.get(self._mailbox.name)
-        begin = None if since is None else datetime.combine(since, time(), tzinfo=PARIS)
-        return is_old(identity, begin)
+        return self._desk.policy.leaves_alone(self._mailbox.name, identity)
 
     def _leave_alone(self, identities: Mapping[int, Identity]) -> None:
         old = {uid: one for uid, one in identities.items() if self._too_old(one)}

@@ -14,6 +14,7 @@ from dispatcher.errors import Refused, Unavailable
 from dispatcher.ports import Mailbox, Writer
 from dispatcher.service.desk import Desk
 from dispatcher.service.dispatch import Dispatch, Job, settled
+from dispatcher.service.groups import in_groups
 from dispatcher.service.intake import Intake
 from dispatcher.service.refetch import documents
 from dispatcher.service.whereabouts import Whereabouts
@@ -88,7 +89,7 @@ class Round:
             for entry in self._desk.ledger.unsettled(self._mailbox.name)
             if entry.present and self._dispatch.open_questions(entry)
         ]
-        for some in _groups(entries):
+        for some in in_groups(entries, _TOGETHER):
             self._finish(self._dispatch.settle(self._fetched(some, self._dispatch.doubt)))
 
     def _try_again(self, now: datetime) -> None:
@@ -156,7 +157,3 @@ class Round:
         with self._desk.ledger.writing() as writer:
             writer.keyword_set([self._whereabouts.ref(uid) for uid in marked])
         self._unmarked.clear()
-
-
-def _groups(entries: Sequence[Entry]) -> Iterable[Sequence[Entry]]:
-    return (entries[i : i + _TOGETHER] for i in range(0, len(entries), _TOGETHER))

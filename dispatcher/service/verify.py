@@ -13,6 +13,7 @@ from dispatcher.errors import InDoubt, Refused, Unavailable
 from dispatcher.ports import Mailbox, Selected
 from dispatcher.service.assess import Assessment, assess
 from dispatcher.service.desk import Desk
+from dispatcher.service.groups import in_groups
 from dispatcher.service.lanes import Lane, Lanes
 
 # Messages fetched and compared together.
@@ -64,7 +65,7 @@ class _Comparison:
         yield from self._not_here(mine, here)
         listed = set(self._mailbox.uids(1))
         yield from self._unread(selected, listed)
-        for uids in _groups(sorted(here)):
+        for uids in in_groups(sorted(here), _TOGETHER):
             yield from self._compared(uids, here)
 
     def _not_here(self, mine: Sequence[Entry], here: dict[int, Entry]) -> Iterator[Difference]:
@@ -168,7 +169,3 @@ def _fact_differences(
 def _document(assessment: Assessment) -> Document | None:
     reading = assessment.reading
     return None if isinstance(reading, Foreign) else reading.document
-
-
-def _groups(uids: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (uids[i : i + _TOGETHER] for i in range(0, len(uids), _TOGETHER))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -183,11 +182,6 @@ class Whereabouts:
         gone = set(self._missing) - set(new)
         for uid in gone:
             del self._missing[uid]
-
-
-def is_old(identity: Identity, since: datetime | None) -> bool:
-    """Whether a message arrived before the date from which the mailbox is looked after."""
-    return since is not None and identity.internal_at < since.astimezone(UTC)
 
 
 def _sample(uids: Sequence[int]) -> list[int]:

@@ -1,0 +1,55 @@
+# Two commands set everything up: `make demo` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: demo test check format lint types imports deps packages clean help
+
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := build/tools
+UV := $(TOOLS)/bin/uv
+STAMP := $(VENV)/.synced
+
+help:  ## list what can be made
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(STAMP)  ## the whole program with embedded servers; needs only Python and make
+	$(BIN)/sidep-dispatcher demo
+
+test: packages $(STAMP) lint types imports deps  ## everything, on real servers
+	$(BIN)/pytest
+
+check: $(STAMP) lint types imports  ## the quick part, under a minute
+	$(BIN)/pytest -q -m 'not slow' tests/unit tests/architecture tests/crash
+
+format: $(STAMP)  ## put the code into shape
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+deps: $(STAMP)
+	$(BIN)/deptry dispatcher
+
+packages:  ## the Debian packages that the tests need
+	@tests/packages.sh
+
+# uv itself comes from PyPI into the project's own directory: no installer, no root.
+$(UV):
+	@tests/python.sh $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check 'uv>=0.7'
+
+$(STAMP): pyproject.toml uv.lock | $(UV)
+	$(UV) sync --quiet --all-extras --locked
+	@touch $@
+
+clean:  ## remove what was made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,111 @@
+"""`check`: everything that must be right before and while the service runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from dispatcher import wiring
+from dispatcher.cli.exits import Exit
+from dispatcher.cli.options import DEFAULT_CONFIG, Config
+from dispatcher.cli.screen import print_findings, screen
+from dispatcher.errors import DispatcherError
+from dispatcher.ports import Finding
+from dispatcher.rules import warnings
+
+# Before this program was written: a clock that says so was never set.
+_BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(check)
+
+
+def check(
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Leave out what needs the network.")
+    ] = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Check settings, rules, database, clock, folders and mailboxes; change nothing."""
+    chosen = wiring.configuration(config)
+    bad = print_findings(_files(chosen))
+    bad = print_findings(_ledger(chosen)) or bad
+    bad = print_findings(_clock()) or bad
+    bad = print_findings(_folders(chosen)) or bad
+    if not offline:
+        bad = print_findings(_mailboxes(chosen)) or bad
+    screen().print("[red]Something must be put right.[/]" if bad else "[green]All is well.[/]")
+    raise typer.Exit(Exit.ATTENTION if bad else Exit.DONE)
+
+
+def _files(chosen: wiring.Configuration) -> Iterator[Finding]:
+    count = len(chosen.settings.mailboxes)
+    yield Finding("ok", f"settings: {count} mailbox(es)")
+    for sentence in chosen.settings.not_in_effect():
+        yield Finding("warning", f"settings: {sentence}")
+    rules = chosen.rules
+    yield Finding("ok", f"rules: {len(rules.sites)} site(s), {len(rules.tests)} test(s) pass")
+    for sentence in warnings(rules):
+        yield Finding("warning", f"rules: {sentence}")
+
+
+def _ledger(chosen: wiring.Configuration) -> Iterator[Finding]:
+    path = wiring.ledger_path(chosen)
+    if not path.exists():
+        if os.access(path.parent, os.W_OK | os.X_OK):
+            yield Finding("ok", f"ledger: none yet, made at the first run in {path.parent}")
+        else:
+            hint = "Make the directory, owned by the service's user, mode 0700."
+            yield Finding("problem", f"ledger: {path.parent} is missing or not writable", hint)
+        return
+    try:
+        with wiring.open_ledger(chosen) as ledger:
+            flaws = ledger.flaws()
+            difference = ledger.balance().difference
+    except DispatcherError as error:
+        yield Finding("problem", f"ledger: {error}", error.hint)
+        return
+    for flaw in flaws:
+        yield Finding("problem", f"ledger: {flaw}", "Run `sidep-dispatcher verify`.")
+    if difference:
+        what = f"ledger: {difference} message(s) unaccounted for"
+        yield Finding("problem", what, "Run `sidep-dispatcher verify`.")
+    if not flaws and not difference:
+        yield Finding("ok", "ledger: sound, and its balance closes")
+    running = "running" if wiring.is_running(chosen) else "not running"
+    yield Finding("ok", f"service: {running}")
+
+
+def _clock() -> Iterator[Finding]:
+    now = wiring.CLOCK.now()
+    if now < _BEGINNING:
+        hint = "Set the clock (timedatectl); terms are counted by it."
+        yield Finding("problem", f"clock: it says {now:%Y-%m-%d}", hint)
+    else:
+        yield Finding("ok", f"clock: {now:%Y-%m-%d %H:%M} UTC")
+
+
+def _folders(chosen: wiring.Configuration) -> Iterator[Finding]:
+    for site in chosen.rules.sites.values():
+        for target in site.targets:
+            for one in wiring.folder_for_check(target).check():
+                yield Finding(
+                    one.level, f"site {site.finess}, target {target.name}: {one.what}", one.hint
+                )
+
+
+def _mailboxes(chosen: wiring.Configuration) -> Iterator[Finding]:
+    for mailbox in wiring.mailboxes(chosen):
+        try:
+            for one in mailbox.check():
+                yield Finding(one.level, f"mailbox {mailbox.name}: {one.what}", one.hint)
+        except DispatcherError as error:
+            yield Finding("problem", f"mailbox {mailbox.name}: {error}", error.hint)
+        finally:
+            mailbox.close()

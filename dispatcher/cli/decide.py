@@ -1,0 +1,79 @@
+"""`release`, `discard`, `retry`: what a person decides, written to the audit trail."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dispatcher import wiring
+from dispatcher.cli.options import DEFAULT_CONFIG, Config, EntryId, Reason
+from dispatcher.cli.screen import plain, screen
+from dispatcher.core.finess import FinessET
+from dispatcher.core.ledger import Entry, State
+from dispatcher.service.decisions import Decisions, NotAsked, Person
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (release, discard, retry):
+        app.command()(command)
+
+
+def release(
+    entry_id: EntryId,
+    reason: Reason,
+    site: Annotated[
+        str | None, typer.Option("--site", help="Deliver it to this ET instead.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Let a held certificate go to its site; close one in doubt as delivered."""
+    chosen = None if site is None else finess_et(site)
+    _decide(config, reason, lambda d, who: d.release(entry_id, who, chosen))
+
+
+def discard(entry_id: EntryId, reason: Reason, config: Config = DEFAULT_CONFIG) -> None:
+    """End a held or pending certificate undelivered."""
+    _decide(config, reason, lambda d, who: d.discard(entry_id, who))
+
+
+def retry(
+    entry_id: EntryId,
+    config: Config = DEFAULT_CONFIG,
+    reason: Reason = "",
+) -> None:
+    """Try a certificate's held or waiting deliveries again, now."""
+    _decide(config, reason or "retry", lambda d, who: d.retry(entry_id, who))
+
+
+def finess_et(text: str) -> FinessET:
+    """Return the ET number a person typed. Raises NotAsked when it is none."""
+    try:
+        return FinessET(text.strip())
+    except ValueError:
+        raise NotAsked(
+            "that is not a FINESS number",
+            hint="Nine characters, the leading zero included, such as 010000024.",
+        ) from None
+
+
+def _decide(config: Path, reason: str, act: Callable[[Decisions, Person], Entry]) -> None:
+    if not reason.strip():
+        raise NotAsked("a reason is needed", hint='Say why: --reason "…".')
+    chosen = wiring.configuration(config)
+    with wiring.open_ledger(chosen) as ledger:
+        decisions = Decisions(ledger, wiring.CLOCK, chosen.rules)
+        entry = act(decisions, Person(_user(), reason.strip()))
+    screen().print(f"{plain(entry.id)}: {entry.state.value}")
+    if entry.state is State.PENDING:
+        screen().print("The running service delivers it now; without one, `run --once` does.")
+
+
+def _user() -> str:
+    """Return the person's system name, also behind sudo."""
+    return os.environ.get("SUDO_USER") or getpass.getuser()

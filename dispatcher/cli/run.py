@@ -1,0 +1,127 @@
+"""`run`: the service, or one full turn of it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated
+
+import structlog
+import typer
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEvent
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from dispatcher import wiring
+from dispatcher.cli.exits import Exit
+from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
+from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
+from dispatcher.cli.shapes import balance_shape
+from dispatcher.service.desk import Desk
+from dispatcher.service.loop import Loops, MailboxLoop
+from dispatcher.service.once import Outcome, run_once
+from dispatcher.service.watch import check_balance
+
+_log = structlog.get_logger(__name__)
+
+# Stopping drains what is under way inside this time (seconds), then goes all the same.
+_DRAIN = 8.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(run)
+
+
+def run(
+    once: Annotated[bool, typer.Option("--once", help="One full turn, then exit.")] = False,
+    as_json: AsJson = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Watch the mailboxes and deliver what arrives, until told to stop."""
+    chosen = wiring.configuration(config)
+    for sentence in chosen.settings.not_in_effect():
+        _log.warning("setting_is_not_in_effect", what=sentence)
+    rules = wiring.RulesInForce(chosen)
+    with wiring.daemon_lock(chosen), wiring.open_desk(chosen, rules) as desk:
+        check_balance(desk.ledger)
+        if once:
+            outcome = run_once(_with_keywords(chosen), desk)
+        else:
+            serve(desk, _with_keywords(chosen), rules)
+        balance = check_balance(desk.ledger)
+    if once:
+        _print_outcome(outcome, as_json=as_json)
+        attention = balance is None or balance.held or balance.pending or balance.difference
+        raise typer.Exit(_status(outcome, attention=bool(attention)))
+
+
+def serve(desk: Desk, mailboxes: list[wiring.WithKeyword], rules: wiring.RulesInForce) -> None:
+    """Run the loops until SIGTERM or SIGINT; SIGHUP takes the rules' file anew."""
+    stop = threading.Event()
+    loops = Loops([MailboxLoop(one, desk, keyword=keyword) for one, keyword in mailboxes])
+    reload = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: reload.set())
+    scheduler = _scheduler(desk, loops)
+    loops.start()
+    _log.info("service_started", mailboxes=len(mailboxes))
+    try:
+        while not stop.wait(0.5) and loops.broken is None:
+            if reload.is_set():
+                reload.clear()
+                rules.reload()
+    finally:
+        scheduler.shutdown(wait=False)
+        ended = loops.stop(_DRAIN, desk.clock.monotonic)
+        _log.info("service_stopped", drained=ended)
+    if loops.broken is not None:
+        raise loops.broken
+
+
+def _scheduler(desk: Desk, loops: Loops) -> BackgroundScheduler:
+    """Return the running schedule; it lives in memory, what is due lives in the ledger."""
+    scheduler = BackgroundScheduler(
+        timezone="UTC",
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+    )
+    scheduler.add_job(check_balance, "interval", [desk.ledger], minutes=1)
+    # What a person released waits for nobody's mail: see to it within seconds.
+    scheduler.add_job(loops.wake_due, "interval", seconds=5)
+    scheduler.add_listener(_report_job, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
+    scheduler.start()
+    return scheduler
+
+
+def _report_job(event: JobExecutionEvent) -> None:
+    error = type(event.exception).__name__ if event.exception else "missed"
+    _log.error("scheduled_job_failed", error=error)
+
+
+def _with_keywords(chosen: wiring.Configuration) -> list[wiring.WithKeyword]:
+    keywords = {name: one.settled_keyword for name, one in chosen.settings.mailboxes.items()}
+    return [(mailbox, keywords[mailbox.name]) for mailbox in wiring.mailboxes(chosen)]
+
+
+def _status(outcome: Outcome, *, attention: bool) -> Exit:
+    if outcome.failed:
+        return Exit.UNREACHABLE
+    if outcome.incomplete:
+        return Exit.TRY_LATER
+    return Exit.ATTENTION if attention else Exit.DONE
+
+
+def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+    shape = balance_shape(outcome.numbers)
+    if as_json:
+        print_json(shape)
+    else:
+        print_table("This run", tuple(shape), [tuple(shape.values())], empty="")
+        if outcome.numbers.held:
+            screen().print("What is held waits for you: `sidep-dispatcher list --state held`.")
+    for name, error in outcome.failed.items():
+        notes().print(f"[red]mailbox {plain(name)}:[/] {plain(error)}", soft_wrap=True)
+        if error.hint:
+            notes().print(f"→ {plain(error.hint)}", soft_wrap=True)
+    for name in outcome.incomplete:
+        notes().print(f"[yellow]mailbox {plain(name)}: not everything could be read yet[/]")

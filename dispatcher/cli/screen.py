@@ -1,0 +1,88 @@
+"""What people see: tables, messages and JSON documents, each on its own stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dispatcher.cli.shapes import Json
+from dispatcher.errors import ConfigInvalid, DispatcherError
+from dispatcher.ports import Finding
+
+# Width of a table that goes into a file or a pipe, where no terminal says it.
+_WIDE = 160
+
+_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+def screen() -> Console:
+    """Return the console for what a command answers."""
+    return _console(stderr=False)
+
+
+def notes() -> Console:
+    """Return the console for what goes beside an answer: errors, progress."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _WIDE
+    return Console(stderr=stderr, width=width, highlight=False)
+
+
+def print_json(document: Json | Sequence[Json]) -> None:
+    """Print one JSON document on standard output, and nothing else."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str
+) -> None:
+    """Print a table of plain texts; markup and control characters in cells mean nothing."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(plain(cell) for cell in row))
+    if table.row_count:
+        screen().print(table)
+    else:
+        screen().print(f"{title}: {empty}" if title else empty)
+
+
+def plain(cell: object) -> str:
+    """Return a text safe to show: what a message holds must not steer a terminal."""
+    text = "" if cell is None else str(cell)
+    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
+def print_findings(findings: Iterable[Finding]) -> bool:
+    """Print lines of `check` as they come; return whether one is a problem."""
+    bad = False
+    for finding in findings:
+        bad = bad or finding.level == "problem"
+        colour = _COLOURS[finding.level]
+        screen().print(f"[{colour}]{finding.level:<8}[/] {plain(finding.what)}")
+        if finding.hint and finding.level != "ok":
+            screen().print(f"         → {plain(finding.hint)}")
+    return bad
+
+
+def print_error(error: DispatcherError) -> None:
+    """Print what is wrong and what to do, on standard error."""
+    console = notes()
+    if isinstance(error, ConfigInvalid):
+        for problem in error.problems:
+            console.print(plain(problem), soft_wrap=True)
+        console.print(f"[red]{len(error.problems)} problem(s) in the configuration[/]")
+        return
+    console.print(f"[red]error:[/] {plain(error)}", soft_wrap=True)
+    if error.hint:
+        console.print(f"→ {plain(error.hint)}", soft_wrap=True)

@@ -1,0 +1,206 @@
+"""Puts settings, edges and service together: the only module that knows both sides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from dispatcher import rules as routing_file
+from dispatcher import settings as settings_file
+from dispatcher.core.finess import FinessET
+from dispatcher.core.routing import Kind, Rules, Target
+from dispatcher.edges import log, token
+from dispatcher.edges.clock import SystemClock
+from dispatcher.edges.folder import SiteFolder
+from dispatcher.edges.imap import Account, ImapMailbox
+from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
+from dispatcher.edges.pdf import PdfInspector
+from dispatcher.errors import ConfigInvalid, Unavailable
+from dispatcher.ports import Destination, Mailbox
+from dispatcher.service.desk import Desk, Policy, Reader
+from dispatcher.settings import MailboxSettings, Settings
+
+__all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
+
+CLOCK: Final = SystemClock()
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Both files, valid."""
+
+    settings: Settings
+    rules: Rules
+
+
+def configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:
+    """Load both files and set up the log. Raises ConfigInvalid with every problem of both."""
+    settings = settings_file.load(path, environ)
+    log.configure(style=settings.log.format, level=settings.log.level)
+    return Configuration(settings, routing_file.load(settings.routing))
+
+
+class RulesInForce:
+    """The rules in force; a new file takes their place only when it is valid."""
+
+    def __init__(self, chosen: Configuration) -> None:
+        self._path = chosen.settings.routing
+        self._rules = chosen.rules
+
+    def __call__(self) -> Rules:
+        """Return the rules in force now."""
+        return self._rules
+
+    def reload(self) -> None:
+        """Take the file's rules; keep the old ones when it is not valid."""
+        try:
+            self._rules = routing_file.load(self._path)
+        except ConfigInvalid as error:
+            _log.error("rules_refused", problems=list(error.problems))
+        else:
+            _log.info("rules_reloaded", digest=self._rules.digest[:12])
+
+
+@contextmanager
+def open_ledger(chosen: Configuration) -> Iterator[SqlLedger]:
+    """Open the ledger; it is closed when the block ends."""
+    ledger = SqlLedger(chosen.settings.ledger, clock=CLOCK)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def open_inspector() -> Iterator[PdfInspector]:
+    """Make the PDF inspector; its helpers end when the block does."""
+    inspector = PdfInspector()
+    try:
+        yield inspector
+    finally:
+        inspector.close()
+
+
+def reader(
+    chosen: Configuration, inspector: PdfInspector, rules: RulesInForce | None = None
+) -> Reader:
+    """Return what reading a message to the end needs."""
+    settings = chosen.settings
+    policy = Policy(
+        senders=settings.senders,
+        pdf_text=settings.pdf_text,
+        terms=settings.terms,
+        since={
+            name: one.since for name, one in settings.mailboxes.items() if one.since is not None
+        },
+    )
+    return Reader(inspector, rules or RulesInForce(chosen), policy)
+
+
+@contextmanager
+def open_desk(chosen: Configuration, rules: RulesInForce | None = None) -> Iterator[Desk]:
+    """Open everything that the work on mailboxes needs."""
+    in_force = rules or RulesInForce(chosen)
+    with open_ledger(chosen) as ledger, open_inspector() as inspector:
+        destinations = Destinations(ledger, in_force)
+        yield Desk(ledger, CLOCK, reader(chosen, inspector, in_force), destinations.find)
+
+
+def ledger_path(chosen: Configuration) -> Path:
+    """Return the ledger's file."""
+    return path_of(chosen.settings.ledger)
+
+
+def daemon_lock(chosen: Configuration) -> DaemonLock:
+    """Return the lock that keeps a second service off the same ledger."""
+    return DaemonLock(chosen.settings.ledger, clock=CLOCK)
+
+
+def is_running(chosen: Configuration) -> bool:
+    """Whether a service holds the ledger now."""
+    try:
+        with daemon_lock(chosen):
+            return False
+    except Unavailable:
+        return True
+
+
+WithKeyword = tuple[Mailbox, str | None]
+"""A mailbox and its settled keyword."""
+
+
+def mailboxes(chosen: Configuration) -> list[Mailbox]:
+    """Return every mailbox of the settings, not yet connected."""
+    return [_mailbox(name, one) for name, one in chosen.settings.mailboxes.items()]
+
+
+class Destinations:
+    """Finds the destination behind a site and the name of one of its targets."""
+
+    def __init__(self, ledger: SqlLedger, rules: RulesInForce) -> None:
+        self._ledger = ledger
+        self._rules = rules
+        self._memory = _Mounts(ledger)
+
+    def find(self, site: FinessET, name: str) -> Destination | None:
+        """Return the destination, None when the rules in force do not have it."""
+        known = self._rules().site_of(site)
+        targets = known.targets if known else ()
+        target = next((one for one in targets if one.name == name), None)
+        if target is None or target.kind is not Kind.FOLDER:
+            return None
+        return SiteFolder(
+            Path(target.place), secret=self._ledger.secret, remembered_mount=self._memory
+        )
+
+
+def folder_for_check(target: Target) -> SiteFolder:
+    """Return the destination for a look at it; it cannot be delivered to."""
+    return SiteFolder(Path(target.place), secret=b"")
+
+
+class _Mounts:
+    """Remembers in the ledger on which mount each site folder lay (see the folder edge)."""
+
+    def __init__(self, ledger: SqlLedger) -> None:
+        self._ledger = ledger
+
+    def get(self, path: str) -> str | None:
+        return self._ledger.mount_of(path)
+
+    def set(self, path: str, mount_point: str) -> None:
+        self._ledger.remember_mount(path, mount_point)
+
+
+def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
+    return ImapMailbox(
+        Account(
+            name=name,
+            host=settings.host,
+            port=settings.port,
+            username=settings.username,
+            security=settings.security,
+            ca_file=settings.ca_file,
+            password=settings.password,
+            client_certificate=settings.client_certificate,
+            client_key=settings.client_key,
+            token=partial(token.run, settings.token_command)
+            if settings.token_command
+            else None,
+            folder=settings.folder,
+            watch=settings.watch,
+            poll_interval=settings.poll_interval.total_seconds(),
+            keyword=settings.settled_keyword,
+            max_message_size=settings.max_message_size,
+            fetch_batch=settings.fetch_batch,
+        )
+    )
