@@ -1,0 +1,207 @@
+"""Fetches sizes, headers and bodies by uid, in commands bounded by bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from dispatcher.core.ledger import Identity
+from dispatcher.edges.imap.account import Account, Limits
+from dispatcher.edges.imap.client import Client, Reply
+from dispatcher.edges.imap.parse import Item, content, internal_date, items, merged
+from dispatcher.edges.imap.trouble import TEMPORARY, TooMuch, coded
+from dispatcher.errors import Unavailable
+from dispatcher.ports import Fetched
+
+_HEADER_LIMIT: Final = 1024 * 1024
+# What a response costs beside its body: flags, sizes, brackets.
+_AROUND: Final = 16 * 1024
+# A command line under 8,000 octets: a part is two uids and two signs (RFC 2683, 3.2.1.5).
+_MOST_PARTS: Final = 300
+_MOST_UIDS: Final = 1000
+
+
+class Fetching:
+    """Knows which messages of one mailbox are too large, and which must be asked for alone."""
+
+    def __init__(self, account: Account, limits: Limits) -> None:
+        self._account = account
+        self._limits = limits
+        self._uidvalidity = 0
+        self._sizes: dict[int, int] = {}
+        # uid to listed size, for messages of which more than the limit was announced.
+        self._lying: dict[int, int] = {}
+        self._headless: set[int] = set()
+        # Asked for in a command that failed: alone next time. Failed alone: last next time.
+        self._apart: set[int] = set()
+        self._breaking: set[int] = set()
+
+    def begin(self, uidvalidity: int) -> None:
+        """Forget sizes (uids may be reused) and, in another mailbox, everything."""
+        self._sizes.clear()
+        if uidvalidity != self._uidvalidity:
+            self._uidvalidity = uidvalidity
+            self._lying.clear()
+            for uids in (self._headless, self._apart, self._breaking):
+                uids.clear()
+
+    def identities(self, client: Client, uids: Sequence[int]) -> dict[int, Identity]:
+        """Return size and internal date of the uids that the server shows."""
+        shown: dict[int, Identity] = {}
+        for chunk, sequence in uid_sets(uids):
+            what = b"(UID RFC822.SIZE INTERNALDATE)"
+            reply = client.run("FETCH", sequence, what, uid=True)
+            _demand_answer(reply)
+            wanted = set(chunk)
+            for uid, item in _merged(reply).items():
+                size = item.values.get(b"RFC822.SIZE")
+                if uid in wanted and type(size) is int:
+                    dated = internal_date(item.values.get(b"INTERNALDATE"))
+                    shown[uid] = Identity(size, dated)
+        self._sizes.update({uid: identity.size for uid, identity in shown.items()})
+        return dict(sorted(shown.items()))
+
+    def too_large(self, uid: int) -> bool:
+        """Return whether this message's body is not asked for because of its size."""
+        size = self._sizes.get(uid)
+        if size is None:
+            return uid in self._lying
+        return size > self._account.max_message_size or self._lying.get(uid) == size
+
+    def batches(self, client: Client, uids: Iterable[int]) -> list[list[int]]:
+        """Return the uids that can be fetched, each once, in batches bounded by bytes."""
+        wanted = sorted(set(uids))
+        unknown = [uid for uid in wanted if uid not in self._sizes]
+        if unknown:
+            self.identities(client, unknown)
+        fitting = [uid for uid in wanted if uid in self._sizes and not self.too_large(uid)]
+        last = [[uid] for uid in fitting if uid in self._breaking]
+        return [*self._grouped(u for u in fitting if u not in self._breaking), *last]
+
+    def bodies(self, client: Client, batch: Sequence[int]) -> list[Fetched]:
+        """Return the messages of one batch that the server sent whole, by uid."""
+        try:
+            messages = self._bodies(client, batch)
+        except TooMuch as error:
+            self._note_lie(batch, error)
+            raise
+        except BaseException:
+            self._note_failure(batch)
+            raise
+        self._apart.difference_update(batch)
+        self._breaking.difference_update(batch)
+        return messages
+
+    def header(self, client: Client, uid: int) -> bytes | None:
+        """Return the header of a message, at most 1 MiB; None when it is not sent."""
+        if uid in self._headless:
+            return None
+        try:
+            reply = client.run(
+                "FETCH",
+                b"%d" % uid,
+                b"(UID BODY.PEEK[HEADER]<0.%d>)" % _HEADER_LIMIT,
+                uid=True,
+                seconds=self._limits.fetching(_HEADER_LIMIT),
+                literal=_HEADER_LIMIT,
+            )
+        except TooMuch:
+            self._headless.add(uid)
+            raise
+        if not reply.ok and reply.code in TEMPORARY:
+            raise Unavailable(coded("the server would not send a header", reply.code))
+        item = _merged(reply).get(uid)
+        return content(item, b"BODY[HEADER]") if item is not None else None
+
+    # --- inside
+
+    def _grouped(self, uids: Iterable[int]) -> Iterator[list[int]]:
+        batch: list[int] = []
+        size = 0
+        for uid in uids:
+            alone = uid in self._apart
+            full = size + self._sizes[uid] > self._account.fetch_batch
+            if batch and (alone or full or len(batch) >= _MOST_PARTS):
+                yield batch
+                batch, size = [], 0
+            batch.append(uid)
+            size += self._account.fetch_batch if alone else self._sizes[uid]
+        if batch:
+            yield batch
+
+    def _bodies(self, client: Client, batch: Sequence[int]) -> list[Fetched]:
+        reply = self._ask(client, batch)
+        if not reply.ok and reply.code in TEMPORARY:
+            raise Unavailable(coded("the server would not send messages", reply.code))
+        said = _merged(reply)
+        if not reply.ok and not said and len(batch) > 1:
+            # One of them may be why it refuses them all (RFC 2180, 4.1.2).
+            return [message for uid in batch for message in self._bodies(client, [uid])]
+        sent = {uid: (content(item, b"BODY[]"), item.flags) for uid, item in said.items()}
+        return [
+            Fetched(uid, raw, flags)
+            for uid, (raw, flags) in sorted(sent.items())
+            if raw is not None and uid in set(batch)
+        ]
+
+    def _ask(self, client: Client, batch: Sequence[int]) -> Reply:
+        listed = sum(self._sizes[uid] for uid in batch)
+        most = max(2 * listed, listed + self._account.max_message_size)
+        ((_, sequence),) = uid_sets(batch)
+        return client.run(
+            "FETCH",
+            sequence,
+            b"(UID FLAGS BODY.PEEK[])",
+            uid=True,
+            seconds=self._limits.fetching(listed),
+            literal=self._account.max_message_size,
+            total=most + _AROUND * (len(batch) + 4),
+        )
+
+    def _note_lie(self, batch: Sequence[int], error: TooMuch) -> None:
+        uid = batch[0] if len(batch) == 1 else error.uid
+        if uid in self._sizes and uid in set(batch):
+            self._lying[uid] = self._sizes[uid]
+        else:
+            self._note_failure(batch)
+
+    def _note_failure(self, batch: Sequence[int]) -> None:
+        (self._breaking if len(batch) == 1 else self._apart).update(batch)
+
+
+def uid_sets(uids: Iterable[int]) -> Iterator[tuple[list[int], bytes]]:
+    """Yield (uids, the set that names exactly these), each short enough for a command line.
+
+    Only uids that follow each other make a range: a range names no uid that was not given.
+    """
+    chunk: list[int] = []
+    parts: list[tuple[int, int]] = []
+    for uid in sorted(set(uids)):
+        if parts and parts[-1][1] == uid - 1 and len(chunk) < _MOST_UIDS:
+            parts[-1] = (parts[-1][0], uid)
+        elif len(parts) < _MOST_PARTS and len(chunk) < _MOST_UIDS:
+            parts.append((uid, uid))
+        else:
+            yield chunk, _written(parts)
+            chunk, parts = [], [(uid, uid)]
+        chunk.append(uid)
+    if chunk:
+        yield chunk, _written(parts)
+
+
+def _written(parts: Iterable[tuple[int, int]]) -> bytes:
+    return b",".join(b"%d" % a if a == b else b"%d:%d" % (a, b) for a, b in parts)
+
+
+def _merged(reply: Reply) -> dict[int, Item]:
+    moved = "EXPUNGE" in reply.untagged or "VANISHED" in reply.untagged
+    return merged(items(reply.untagged), steady=not moved)
+
+
+def _demand_answer(reply: Reply) -> None:
+    """Raise Unavailable for a NO that passes, or that came instead of any answer.
+
+    A NO beside answers says that some of the messages are gone (RFC 2180, 4.1).
+    """
+    if not reply.ok and (reply.code in TEMPORARY or "FETCH" not in reply.untagged):
+        raise Unavailable(coded("the server would not answer about messages", reply.code))

@@ -1,0 +1,128 @@
+"""Tries an account step by step and says what IT should know. Changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from dispatcher.edges.imap.account import Account, Limits
+from dispatcher.edges.imap.client import Client, mailbox_name
+from dispatcher.edges.imap.connect import connect
+from dispatcher.edges.imap.login import log_in
+from dispatcher.edges.imap.opening import open_mailbox
+from dispatcher.edges.imap.parse import Opened, storage
+from dispatcher.edges.imap.trouble import translated
+from dispatcher.edges.imap.wire import Wire
+from dispatcher.errors import DispatcherError, Refused, Unavailable
+from dispatcher.ports import Finding
+
+_RENEW_DAYS: Final = 21
+_FULL_PERCENT: Final = 80
+
+
+def probe(account: Account, now: datetime, limits: Limits) -> list[Finding]:
+    """Return the findings in the order of the steps; a step that fails is the last."""
+    findings: list[Finding] = []
+    wire: Wire | None = None
+    try:
+        with translated("connecting"):
+            wire = connect(account, limits)
+            findings += _connection(account, wire, now)
+            client = Client(wire, limits)
+        with translated("logging in"):
+            log_in(client, account)
+        findings.append(Finding("ok", f"mailbox {account.name}: logged in"))
+        findings += _capabilities(account, client)
+        with translated("opening the mailbox"):
+            findings += _mailbox(account, client)
+        with translated("asking for the quota"):
+            findings += _quota(account, client)
+        with contextlib.suppress(Unavailable), translated("logging out"):
+            client.leave()
+    except (Unavailable, Refused) as error:
+        findings.append(_problem(account, error))
+    finally:
+        if wire is not None:
+            wire.shutdown()
+    return findings
+
+
+def _problem(account: Account, error: DispatcherError) -> Finding:
+    hint = error.hint or "try again later; when it stays, ask the operator"
+    return Finding("problem", f"mailbox {account.name}: {error}", hint)
+
+
+def _connection(account: Account, wire: Wire, now: datetime) -> Iterator[Finding]:
+    where = f"mailbox {account.name}: connected to port {account.port}"
+    if not isinstance(wire.sock, ssl.SSLSocket):
+        yield Finding("ok", f"{where} without TLS, on this machine")
+        return
+    yield Finding("ok", f"{where} with {wire.sock.version()}")
+    ends = (wire.sock.getpeercert() or {}).get("notAfter")
+    if not isinstance(ends, str):
+        return
+    ends_at = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
+    days = (ends_at - now).days
+    yield Finding(
+        "ok" if days >= _RENEW_DAYS else "warning",
+        f"mailbox {account.name}: the server's TLS certificate ends on {ends_at:%Y-%m-%d}",
+        "" if days >= _RENEW_DAYS else f"ask the operator to renew it: {days} days left",
+    )
+
+
+def _capabilities(account: Account, client: Client) -> Iterator[Finding]:
+    wanted = {
+        "IDLE": "new mail is seen at the next look only; lower poll_interval if that is late",
+        "UIDPLUS": "mail cannot be deleted safely at its term; ask the operator for UIDPLUS",
+        "QUOTA": "nobody will be told when the mailbox is nearly full; look at it by hand",
+    }
+    if account.watch == "poll":
+        del wanted["IDLE"]
+    for capability, hint in wanted.items():
+        offered = client.offers(capability)
+        verb = "offers" if offered else "does not offer"
+        yield Finding(
+            "ok" if offered else "warning",
+            f"mailbox {account.name}: the server {verb} {capability}",
+            "" if offered else hint,
+        )
+
+
+def _mailbox(account: Account, client: Client) -> Iterator[Finding]:
+    name = f"mailbox {account.name}"
+    selected, said = open_mailbox(client, account, read_only=True)
+    yield Finding("ok", f"{name}: opened, {selected.exists} messages")
+    if account.keyword is None:
+        return
+    yield _keyword(account, said)
+
+
+def _keyword(account: Account, said: Opened) -> Finding:
+    # EXAMINE may list no permanent flags at all, so an empty list proves nothing.
+    if said.keeps(account.keyword) or not said.permanent_flags:
+        return Finding("ok", f"mailbox {account.name}: nothing speaks against the keyword")
+    return Finding(
+        "warning",
+        f"mailbox {account.name}: the server keeps no keyword of ours",
+        "set `settled_keyword: null`, or ask the operator; the ledger alone is enough",
+    )
+
+
+def _quota(account: Account, client: Client) -> Iterator[Finding]:
+    if not client.offers("QUOTA"):
+        return
+    reply = client.run("GETQUOTAROOT", mailbox_name(account.folder))
+    filled = storage(reply.untagged) if reply.ok else None
+    if filled is None or not filled[1]:
+        yield Finding("ok", f"mailbox {account.name}: no limit on its size is set")
+        return
+    percent = 100 * filled[0] // filled[1]
+    full = percent >= _FULL_PERCENT
+    yield Finding(
+        "warning" if full else "ok",
+        f"mailbox {account.name}: {percent} % of its quota of {filled[1] // 1024} MiB is used",
+        "when it is full SI-DEP's mail is refused: make room or ask for more" if full else "",
+    )

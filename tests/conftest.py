@@ -1,0 +1,25 @@
+"""Servers that tests share. `dovecot` is one for the whole run; `bal` a fresh account on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.dovecot import Bal, Dovecot
+
+
+@pytest.fixture(scope="session")
+def dovecot() -> Iterator[Dovecot]:
+    """Yield a running Dovecot. A test that stops it must start it again.
+
+    Where it is not installed the test fails and names the Debian packages.
+    """
+    with Dovecot() as server:
+        yield server
+
+
+@pytest.fixture
+def bal(dovecot: Dovecot) -> Bal:
+    """Return an account with an empty INBOX that no other test uses."""
+    return dovecot.bal()

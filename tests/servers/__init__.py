@@ -1,0 +1,1 @@
+"""Servers that tests start for themselves, on free loopback ports, and stop."""
