@@ -26,7 +26,7 @@ from dispatcher.core.ledger import (
     state_of,
 )
 from dispatcher.core.message import MessageRef
-from dispatcher.errors import InvariantBroken, Unavailable
+from dispatcher.errors import InvariantBroken, Refused, Unavailable
 
 _COPIED: Final = tuple(
     field.name
@@ -205,6 +205,23 @@ def discard(entry: Entry, at: datetime) -> Step:
         after = replace(entry, state=State.EXPIRED, reason=None, detail="")
         return _step(entry, after, at, "discarded")
     return _follow(entry, deliveries, at, "discarded")
+
+
+def hastened(entry: Entry, delivery_id: str) -> Entry:
+    """Make the next try of a decided delivery due at once."""
+    delivery = _delivery(entry, delivery_id)
+    if delivery.state is not DeliveryState.DECIDED:
+        raise InvariantBroken(f"delivery {delivery_id} is {delivery.state.value}, not decided")
+    return replace(entry, deliveries=_with(entry, [replace(delivery, next_try_at=None)]))
+
+
+def expected(entry: Entry, state: State) -> None:
+    """Raise Refused when a message is not where a person saw it before deciding."""
+    if entry.state is not state:
+        raise Refused(
+            f"message {entry.id} is {entry.state.value} by now",
+            hint="Somebody or the service was faster; look again with `show`.",
+        )
 
 
 def relocated(entry: Entry, ref: MessageRef, identity: Identity) -> Entry:

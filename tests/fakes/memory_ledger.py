@@ -134,6 +134,14 @@ class MemoryWriter:
     def discard(self, entry_id: str) -> Entry:
         return self._apply(life.discard(self._entry(entry_id), self._clock.now()))
 
+    def hasten(self, delivery_id: str) -> Entry:
+        entry = life.hastened(self._owner(delivery_id), delivery_id)
+        self.book.entries[entry.id] = entry
+        return entry
+
+    def expect(self, entry_id: str, state: State) -> None:
+        life.expected(self._entry(entry_id), state)
+
     def record(self, act: Act) -> None:
         self._entry(act.entry)
         self.book.acts.append(replace(act, at=life.utc(act.at)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from dispatcher.edges.ledger.database import path_of
 from dispatcher.edges.ledger.lock import DaemonLock
 from dispatcher.edges.ledger.sql_ledger import SqlLedger
 
-__all__ = ["DaemonLock", "SqlLedger"]
+__all__ = ["DaemonLock", "SqlLedger", "path_of"]

@@ -7,7 +7,18 @@ from datetime import datetime
 from itertools import groupby, islice
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, or_, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    bindparam,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import (
@@ -34,6 +45,16 @@ _LACKING: Final = text(
     + ")"
 )
 
+# Built once: building and hashing a statement costs more than running it.
+_BY_ID: Final = select(ENTRY).where(ENTRY.c.id == bindparam("id"))
+_BY_DELIVERY: Final = select(ENTRY).where(
+    ENTRY.c.id
+    == select(DELIVERY.c.entry_id).where(DELIVERY.c.id == bindparam("id")).scalar_subquery()
+)
+_DELIVERIES: Final = (
+    select(DELIVERY).where(DELIVERY.c.entry_id == bindparam("id")).order_by(DELIVERY.c.position)
+)
+
 _T = TypeVar("_T")
 Where = ColumnElement[bool] | Any
 
@@ -43,6 +64,24 @@ def grouped(items: Iterable[_T], size: int = GROUP) -> Iterator[list[_T]]:
     left = iter(items)
     while group := list(islice(left, size)):
         yield group
+
+
+def entry(connection: Connection, entry_id: str) -> Entry | None:
+    """Return one message."""
+    return _one(connection, _BY_ID, entry_id)
+
+
+def owner(connection: Connection, delivery_id: str) -> Entry | None:
+    """Return the message that a delivery belongs to."""
+    return _one(connection, _BY_DELIVERY, delivery_id)
+
+
+def _one(connection: Connection, query: Select[Any], key: str) -> Entry | None:
+    line = connection.execute(query, {"id": key}).mappings().first()
+    if line is None:
+        return None
+    deliveries = connection.execute(_DELIVERIES, {"id": line["id"]}).mappings().all()
+    return rows.entry_of(line, deliveries)
 
 
 def entries(connection: Connection, *where: Where, limit: int | None = None) -> list[Entry]:

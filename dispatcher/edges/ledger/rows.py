@@ -30,6 +30,8 @@ from dispatcher.errors import InvariantBroken
 
 Line = Mapping[Any, Any]  # columns by name, ours or the database's
 
+_JSON: Final = json.JSONEncoder(default=repr)
+
 _E = TypeVar("_E", bound=Enum)
 
 # `seq` is given by the database and only breaks ties; everything else is sealed.
@@ -121,7 +123,7 @@ def seal(secret: bytes, entry: Line, deliveries: Iterable[Line]) -> str:
         [entry[name] for name in _SEALED_ENTRY],
         [[delivery[name] for name in _SEALED_DELIVERY] for delivery in deliveries],
     ]
-    return hmac.digest(secret, json.dumps(content, default=repr).encode(), "sha256").hex()
+    return hmac.digest(secret, _JSON.encode(content).encode(), "sha256").hex()
 
 
 def entry_of(line: RowMapping, deliveries: Sequence[RowMapping]) -> Entry:

@@ -132,8 +132,7 @@ class SqlLedger:
     def entry(self, entry_id: str) -> Entry | None:
         """See `ports.Ledger.entry`."""
         with self._reading() as connection:
-            found = reading.entries(connection, ENTRY.c.id == entry_id)
-        return found[0] if found else None
+            return reading.entry(connection, entry_id)
 
     def entries(
         self, *, state: State | None = None, site: FinessET | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, Update, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, Update, bindparam, delete, insert, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dispatcher.core import life
@@ -43,6 +42,7 @@ from dispatcher.errors import InvariantBroken
 from dispatcher.ports import Clock
 
 _ID_LENGTH: Final = 10
+_BASE32: Final = b"abcdefghijklmnopqrstuvwxyz234567" * 8  # RFC 4648, 6; 5 bits of each byte
 
 _OPENING: Final = upsert(OPENING).on_conflict_do_update(
     index_elements=["mailbox", "uidvalidity", "uid"], set_={"count": OPENING.c.count + 1}
@@ -71,7 +71,7 @@ Values = dict[str, Any]
 
 def new_id() -> str:
     """Return a random id: 50 bits, readable, free of anything about a patient."""
-    return base64.b32encode(secrets.token_bytes(7)).decode("ascii").lower()[:_ID_LENGTH]
+    return secrets.token_bytes(_ID_LENGTH).translate(_BASE32).decode("ascii")
 
 
 class SqlWriter:
@@ -169,6 +169,15 @@ class SqlWriter:
         entry = self._entry(entry_id)
         return self._stage(entry, life.discard(entry, self._clock.now()))
 
+    def hasten(self, delivery_id: str) -> Entry:
+        """See `ports.Writer.hasten`."""
+        entry = self._owner(delivery_id)
+        return self._stage(entry, life.Step(life.hastened(entry, delivery_id), ()))
+
+    def expect(self, entry_id: str, state: State) -> None:
+        """See `ports.Writer.expect`."""
+        life.expected(self._entry(entry_id), state)
+
     def record(self, act: Act) -> None:
         """See `ports.Writer.record`."""
         self._entry(act.entry)
@@ -210,16 +219,14 @@ class SqlWriter:
 
     def _entry(self, entry_id: str) -> Entry:
         if entry_id not in self._entries:
-            self._keep(reading.entries(self._connection, ENTRY.c.id == entry_id))
+            self._keep([reading.entry(self._connection, entry_id)])
         if entry_id not in self._entries:
             raise InvariantBroken(f"the ledger has no message {entry_id}")
         return self._entries[entry_id]
 
     def _owner(self, delivery_id: str) -> Entry:
         if delivery_id not in self._owners:
-            owner = select(DELIVERY.c.entry_id).where(DELIVERY.c.id == delivery_id)
-            found = ENTRY.c.id == owner.scalar_subquery()
-            self._keep(reading.entries(self._connection, found))
+            self._keep([reading.owner(self._connection, delivery_id)])
         if delivery_id not in self._owners:
             raise InvariantBroken(f"the ledger has no delivery {delivery_id}")
         return self._entries[self._owners[delivery_id]]
@@ -230,8 +237,8 @@ class SqlWriter:
         self._keep(entry for entry in found if entry.id not in self._entries)
         return [self._entries[entry.id] for entry in found]
 
-    def _keep(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
+    def _keep(self, entries: Iterable[Entry | None]) -> None:
+        for entry in filter(None, entries):
             self._entries[entry.id] = entry
             self._owners.update((delivery.id, entry.id) for delivery in entry.deliveries)
 
