@@ -25,6 +25,8 @@ from dispatcher.core.ledger import (
     NewDelivery,
     NewEntry,
     Place,
+    State,
+    State,
 )
 from dispatcher.core.message import MessageRef
 from dispatcher.edges.ledger import reading, rows
