@@ -45,7 +45,7 @@ class Configuration:
 def configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:
     """Load both files and set up the log. Raises ConfigInvalid with every problem of both."""
     settings = settings_file.load(path, environ)
-    log.configure(style=settings.log.format, level=settings.log.level)
+    log.configure(style=settings.log.format.value, level=settings.log.level.value)
     return Configuration(settings, routing_file.load(settings.routing))
 
 
@@ -187,8 +187,8 @@ def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
             name=name,
             host=settings.host,
             port=settings.port,
-            username=settings.username,
-            security=settings.security,
+            username=settings.username or "",
+            security=settings.security.value,
             ca_file=settings.ca_file,
             password=settings.password,
             client_certificate=settings.client_certificate,
@@ -197,10 +197,11 @@ def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
             if settings.token_command
             else None,
             folder=settings.folder,
-            watch=settings.watch,
+            watch=settings.watch.value,
             poll_interval=settings.poll_interval.total_seconds(),
             keyword=settings.settled_keyword,
             max_message_size=settings.max_message_size,
             fetch_batch=settings.fetch_batch,
-        )
+        ),
+        CLOCK,
     )

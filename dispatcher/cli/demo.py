@@ -142,10 +142,10 @@ sites:
 
 
 def _send(sendings: list[Sending], servers: EmbeddedServers) -> None:
-    from dispatcher.simulator.sender import send  # noqa: PLC0415 - only with the extra
+    from dispatcher.simulator.sender import Server, send_all  # noqa: PLC0415 - only with the extra
 
     with notes().status(f"sending {len(sendings)} messages over SMTP…"):
-        send(sendings, servers.host, servers.smtp_port)
+        send_all(sendings, Server(servers.host, servers.smtp_port))
 
 
 def _await_all(desk: Desk, sent: int) -> None:
@@ -170,7 +170,7 @@ def _report(desk: Desk, sendings: list[Sending], top: Path) -> Json:
     ]
     held = Counter(e.reason.value for e in entries if e.state is State.HELD and e.reason)
     found = {**balance_shape(balance)}
-    agreeing = sum(site["right"] for site in sites)
+    agreeing: int = sum(site["right"] for site in sites)
     others = [state for state in meant if state != "delivered"]
     agreeing += sum(min(meant[state], found.get(state, 0)) for state in others)
     return {
@@ -190,7 +190,9 @@ def _site_report(name: str, number: str, folder: Path, sendings: list[Sending]) 
     meant = [
         sending.truth.document
         for sending in sendings
-        if sending.truth.state == "delivered" and sending.truth.site == number
+        if sending.truth.state == "delivered"
+        and sending.truth.site == number
+        and sending.truth.document is not None
     ]
     right = sum((Counter(files) & Counter(meant)).values())
     return {

@@ -15,7 +15,7 @@ from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config, EntryId
 from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import Json, assessment_shape, balance_shape, entry_shape
-from dispatcher.core.ledger import DeliveryState, Entry, State
+from dispatcher.core.ledger import Act, DeliveryState, Entry, Event, State
 from dispatcher.errors import DispatcherError
 from dispatcher.ports import Ledger
 from dispatcher.service.assess import Assessment, assess
@@ -73,11 +73,12 @@ def show(entry_id: EntryId, as_json: AsJson = False, config: Config = DEFAULT_CO
         entry = ledger.entry(entry_id)
         if entry is None:
             raise NotAsked("no message has this id", hint="`list` shows the ids.")
-        history = ledger.history(entry_id)
+        history, acts = ledger.history(entry_id), ledger.acts(entry_id)
         assessment = _read_again(entry, chosen, inspector)
     shape = entry_shape(entry)
     shape["detail"] = entry.detail
-    shape["history"] = [{"at": e.at.isoformat(), "what": e.what} for e in history]
+    shape["history"] = [_event_shape(event) for event in history]
+    shape["decisions"] = [_act_shape(act) for act in acts]
     until = entry.purge_at
     shape["message"] = None if assessment is None else assessment_shape(assessment, until)
     if as_json:
@@ -224,7 +225,7 @@ def _print_status(shape: Json) -> None:
 
 def _print_entry(entry: Entry, shape: Json) -> None:
     deliveries = shape.pop("deliveries")
-    history = shape.pop("history")
+    history, decisions = shape.pop("history"), shape.pop("decisions")
     message = shape.pop("message")
     print_table(f"Message {entry.id}", ("what", "value"), shape.items(), empty="")
     print_table(
@@ -244,7 +245,27 @@ def _print_entry(entry: Entry, shape: Json) -> None:
         print_table("What each source says", columns, rows, empty="")
     else:
         screen().print("The message is not in the mailbox any more, or cannot be read now.")
-    print_table("History", ("at", "what"), ((h["at"], h["what"]) for h in history), empty="")
+    _print_rows("History", history)
+    _print_rows("Decisions", decisions)
+
+
+def _print_rows(title: str, rows: list[Json]) -> None:
+    if rows:
+        print_table(title, tuple(rows[0]), (row.values() for row in rows), empty="")
+
+
+def _event_shape(event: Event) -> Json:
+    return {
+        "at": event.at.isoformat(),
+        "delivery": event.delivery,
+        "was": None if event.was is None else event.was.value,
+        "became": event.became.value,
+        "because": event.because,
+    }
+
+
+def _act_shape(act: Act) -> Json:
+    return {"at": act.at.isoformat(), "verb": act.verb, "by": act.by, "reason": act.reason}
 
 
 def _entry_row(entry: Entry) -> tuple[object, ...]:

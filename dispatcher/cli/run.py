@@ -44,12 +44,14 @@ def run(
     rules = wiring.RulesInForce(chosen)
     with wiring.daemon_lock(chosen), wiring.open_desk(chosen, rules) as desk:
         check_balance(desk.ledger)
+        mailboxes = _with_keywords(chosen)
+        outcome = None
         if once:
-            outcome = run_once(_with_keywords(chosen), desk)
+            outcome = run_once(mailboxes, desk)
         else:
-            serve(desk, _with_keywords(chosen), rules)
+            serve(desk, mailboxes, rules)
         balance = check_balance(desk.ledger)
-    if once:
+    if outcome is not None:
         _print_outcome(outcome, as_json=as_json)
         attention = balance is None or balance.held or balance.pending or balance.difference
         raise typer.Exit(_status(outcome, attention=bool(attention)))

@@ -12,7 +12,6 @@ import structlog
 
 from dispatcher.core.certificate import Document, HoldReason
 from dispatcher.core.delivery import Order, Receipt
-from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Delivery, DeliveryState, Entry, NewDelivery, State
 from dispatcher.core.routing import Target
 from dispatcher.errors import InDoubt, InvariantBroken, Refused, Unavailable
@@ -40,12 +39,12 @@ class Job:
     @property
     def lane(self) -> Lane:
         """Where it runs."""
-        return _site(self.entry), self.delivery.target
+        return _lane(self.entry, self.delivery)
 
     @property
     def order(self) -> Order:
         """What the destination gets."""
-        return Order(self.delivery.id, _site(self.entry), self.delivery.target, self.document)
+        return Order(self.delivery.id, *self.lane, self.document)
 
 
 Record = Callable[[Writer, Job, Answer], Entry]
@@ -67,7 +66,7 @@ class Dispatch:
 
     def free(self, entry: Entry, delivery: Delivery) -> bool:
         """Whether the lane of a delivery takes work now."""
-        lane = (_site(entry), delivery.target)
+        lane = _lane(entry, delivery)
         rests_until = self._resting.get(lane)
         return not self._lanes.busy(lane) and (
             rests_until is None or rests_until <= self._desk.clock.now()
@@ -249,7 +248,7 @@ class Dispatch:
         )
 
     def _fallback(self, job: Job) -> Target | None:
-        site = self._desk.rules.site_of(_site(job.entry))
+        site = self._desk.rules.site_of(job.lane[0])
         targets = {target.name: target for target in site.targets} if site else {}
         target = targets.get(job.delivery.target)
         return targets.get(target.fallback) if target and target.fallback else None
@@ -294,11 +293,13 @@ def _pause(attempts: int) -> timedelta:
     return min(_LAST_RETRY, _FIRST_RETRY * (1 << min(attempts, 10)))
 
 
-def _site(entry: Entry) -> FinessET:
-    if entry.site is None:
+def _lane(entry: Entry, delivery: Delivery) -> Lane:
+    site = delivery.site or entry.site
+    if site is None:
         raise InvariantBroken(f"message {entry.id} has deliveries and no site")
-    return entry.site
+    return site, delivery.target
 
 
 def _names(job: Job) -> dict[str, str]:
-    return {"id": job.entry.id, "site": str(job.entry.site), "target": job.delivery.target}
+    site, target = job.lane
+    return {"id": job.entry.id, "site": str(site), "target": target}

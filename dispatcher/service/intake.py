@@ -127,6 +127,10 @@ class Intake:
         if moved is not None:
             batch.relocated.add(moved.id)
             writer.relocate(moved.id, ref, identity)
+            marked = self._settled_before(fetched.flags)
+            if marked:
+                writer.keyword_set([ref])
+            batch.entries.append(replace(moved, ref=ref, keyword_set=marked))
             _log.info("message_was_found_elsewhere", id=moved.id)
             return
         entry = writer.receive(self._new_entry(assessment, ref, identity, batch))
@@ -269,6 +273,8 @@ class Intake:
 
     def _report(self, batch: _Batch) -> None:
         for entry in batch.entries:
+            if entry.id in batch.relocated:
+                continue
             if entry.reason is not None:
                 _log.warning("message_held", id=entry.id, reason=entry.reason.value)
             else:

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from dispatcher.errors import (
+    ConfigInvalid,
     DispatcherError,
     InvariantBroken,
     LoginRefused,
@@ -41,7 +42,7 @@ class MailboxLoop:
         self._stop = threading.Event()
         self._failures = 0
         self._refused_logins = 0
-        self.broken: InvariantBroken | None = None
+        self.broken: DispatcherError | None = None
 
     @property
     def name(self) -> str:
@@ -89,8 +90,9 @@ class MailboxLoop:
         """Make a turn; return how long to pause, None after a good one."""
         try:
             self._round.turn()
-        except InvariantBroken as error:
-            _log.critical("program_contradicted_itself", mailbox=self.name, because=str(error))
+        except (InvariantBroken, ConfigInvalid) as error:
+            # A bug, or a ledger that is gone or damaged: going on would be guessing.
+            _log.critical("work_cannot_go_on", mailbox=self.name, because=str(error))
             self.broken = error
             return None
         except LoginRefused as error:
@@ -167,7 +169,7 @@ class Loops:
             thread.start()
 
     @property
-    def broken(self) -> InvariantBroken | None:
+    def broken(self) -> DispatcherError | None:
         """Why one of them gave up, if one did."""
         return next((loop.broken for loop in self._loops if loop.broken is not None), None)
 
