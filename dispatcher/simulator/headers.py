@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import quopri
+import re
 import unicodedata
 from collections.abc import Iterator
 from enum import Enum
@@ -38,6 +39,7 @@ class NameForm(Enum):
 
 _WORD: Final = 75  # RFC 2047, 2: the length of one encoded word
 _FOLD: Final = 50
+_NOT_ASCII: Final = re.compile(r"[^ ]*[^ -~][^ ]*(?: +[^ ]*[^ -~][^ ]*)*")
 _ASCII: Final = range(128)
 _SAFE: Final = "!#$&+-.^_`|~"  # attr-char of RFC 5987, which RFC 2231 allows as well
 
@@ -153,17 +155,12 @@ def _q(raw: bytes) -> bytes:
 
 
 def _only_words(text: str, charset: str) -> bytes:
-    out: list[bytes] = []
-    for word in text.split(" "):
-        if word.isascii():
-            out.append(word.encode())
-            continue
-        coded = b"\r\n ".join(_words(word, charset, "Q"))
-        if out and out[-1].endswith(b"?="):
-            # White space between two encoded words does not count (RFC 2047, 6.2).
-            coded = b"\r\n ".join(_words(" " + word, charset, "Q"))
-        out.append(coded)
-    return b" ".join(out)
+    # Neighbours are encoded together with the space between them: white space between
+    # two encoded words does not count (RFC 2047, 6.2).
+    def code(found: re.Match[str]) -> str:
+        return b"\r\n ".join(_words(found[0], charset, "Q")).decode()
+
+    return _NOT_ASCII.sub(code, text).encode()
 
 
 def _folded(text: str) -> bytes:

@@ -43,8 +43,7 @@ def demo(
     sound = certificates(rng.randrange(2**32), count, sites, now, recipient=recipient)
     groups: list[tuple[Sending, ...]] = [(one,) for one in sound]
     groups.extend(
-        fault.build(cases.case(rng, sites, now, recipient=recipient))
-        for fault in faults.FAULTS
+        fault.build(cases.case(rng, sites, now, recipient=recipient)) for fault in faults.FAULTS
     )
     groups.extend((one,) for one in foreign.all_kinds(rng, now, recipient=recipient))
     rng.shuffle(groups)
