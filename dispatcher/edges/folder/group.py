@@ -200,7 +200,7 @@ class Group:
         newest = 0.0
         for part in parts:
             self._folder.remove(part.name)
-            newest = max(newest, part.written_at)
+            newest = max(newest, part.written.st_mtime)
         # Both times are the file server's: its clock may differ from ours.
         for name in listing.parts if newest else ():
             try:

@@ -48,7 +48,7 @@ def safe_name(name: str) -> str:
     """
     text = unicodedata.normalize("NFC", _INVISIBLE.sub("", name))
     text = unicodedata.normalize("NFC", "".join(map(_safe_character, text)))
-    text = text.strip(". ")
+    text = text.rstrip(". ")
     stem = text[: -len(_SUFFIX)] if text.lower().endswith(_SUFFIX) else text
     stem = _cut(stem.lstrip(".- "), _STEM) or _NAMELESS
     if stem.partition(".")[0].rstrip().upper() in _DEVICES:

@@ -27,13 +27,11 @@ class Part:
     """A document written whole and flushed under a temporary name."""
 
     name: str
-    device: int
-    inode: int
-    written_at: float
+    written: os.stat_result
 
     def is_at(self, found: os.stat_result | None) -> bool:
-        """Return whether this is the very file that was found."""
-        return found is not None and (found.st_dev, found.st_ino) == (self.device, self.inode)
+        """Return whether this is the very file that was found, unchanged."""
+        return found is not None and _same(found) == _same(self.written)
 
 
 class OpenFolder:
@@ -181,7 +179,12 @@ class OpenFolder:
         found = os.fstat(fd)
         if found.st_size != len(content):
             raise OSError(errno.EIO, "another size than was written")
-        return Part(name, found.st_dev, found.st_ino, found.st_mtime)
+        return Part(name, found)
+
+
+def _same(found: os.stat_result) -> tuple[int, ...]:
+    """Return what tells a file apart; its number alone may go to the next file at once."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def not_a_folder(directory: Path) -> Refused:
