@@ -26,7 +26,6 @@ from dispatcher.core.ledger import (
     NewEntry,
     Place,
     State,
-    State,
 )
 from dispatcher.core.message import MessageRef
 from dispatcher.edges.ledger import reading, rows
