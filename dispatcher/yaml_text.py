@@ -313,7 +313,7 @@ class _Builder:
                 )
             else:
                 seen[key.text] = key.mark
-                yield key, value
+                yield key, _beside(key, value)
 
     def _refuse_references(self, event: NodeEvent) -> None:
         if isinstance(event, AliasEvent):
@@ -325,6 +325,13 @@ class _Builder:
 
     def _add(self, event: NodeEvent | DocumentStartEvent, what: str, instead: str) -> None:
         self._problems.add(_mark(event), what, instead)
+
+
+def _beside(key: Scalar, value: Node) -> Node:
+    # The parser places an empty value where the next thing begins, often lines below.
+    if isinstance(value, Scalar) and not value.text and not value.quoted:
+        return Scalar("", quoted=False, mark=key.mark)
+    return value
 
 
 def _mark(event: NodeEvent | DocumentStartEvent) -> Mark:

@@ -1,0 +1,40 @@
+"""dispatcher.yaml, environment and credentials into frozen settings, or every problem."""
+
+from __future__ import annotations
+
+from dispatcher.settings.loading import json_schema, load
+from dispatcher.settings.secret import PREFIX
+from dispatcher.settings.sections import (
+    AlertSettings,
+    LogFormat,
+    Login,
+    LogLevel,
+    LogSettings,
+    MailboxSettings,
+    MetricsSettings,
+    RetentionSettings,
+    Security,
+    SmtpSettings,
+    Undelivered,
+    Watch,
+)
+from dispatcher.settings.shape import Settings
+
+__all__ = [
+    "PREFIX",
+    "AlertSettings",
+    "LogFormat",
+    "LogLevel",
+    "LogSettings",
+    "Login",
+    "MailboxSettings",
+    "MetricsSettings",
+    "RetentionSettings",
+    "Security",
+    "Settings",
+    "SmtpSettings",
+    "Undelivered",
+    "Watch",
+    "json_schema",
+    "load",
+]

@@ -1,0 +1,321 @@
+"""The sections of dispatcher.yaml: keys, defaults, and what each one is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import Enum
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from dispatcher.core.certificate import PdfText
+from dispatcher.core.retention import Months
+from dispatcher.errors import InvariantBroken
+from dispatcher.settings import values
+from dispatcher.settings.secret import Secret
+
+
+class Security(Enum):
+    """How a connection is protected."""
+
+    TLS = "tls"
+    STARTTLS = "starttls"
+    PLAINTEXT = "plaintext"
+
+
+class Watch(Enum):
+    """How new mail is noticed."""
+
+    IDLE = "idle"
+    POLL = "poll"
+
+
+class Login(Enum):
+    """How a mailbox is opened; each mailbox has exactly one way."""
+
+    PASSWORD = "password"  # noqa: S105 - the word for one
+    CERTIFICATE = "certificate"
+    TOKEN = "token"  # noqa: S105 - the word for one
+
+
+class Undelivered(Enum):
+    """What becomes of a certificate whose term comes before its delivery."""
+
+    HOLD = "hold"
+    EXPIRE = "expire"
+
+
+_IMAP_PORTS: Final = {"tls": 993, "starttls": 143, "plaintext": 143}
+_SMTP_PORTS: Final = {"tls": 465, "starttls": 587, "plaintext": 25}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class _Guarded(_Section):
+    """A section with a password, which is set when the file is loaded."""
+
+    _secret: Secret | None = PrivateAttr(None)
+
+    def guard(self, secret: Secret) -> None:
+        """Say where the password may stand."""
+        self._secret = secret
+
+    def password(self) -> str | None:
+        """Read the password, afresh at each call; None: there is none.
+
+        Raises Refused when a secret file is missing, damaged or open to every user.
+        """
+        if self._secret is None:
+            raise InvariantBroken("these settings were not made by settings.load")
+        return self._secret.read()
+
+
+class MailboxSettings(_Guarded):
+    """One IMAP mailbox."""
+
+    host: values.Host = Field(
+        description="The IMAP server of the MSSanté operator.",
+        examples=["imap.operateur.example"],
+    )
+    port: values.Port = Field(
+        default=993,
+        description="Default: 993 for tls, 143 for starttls and plaintext.",
+        examples=[993],
+    )
+    security: Security = Field(
+        default=Security.TLS,
+        description="tls, starttls, or plaintext to this machine only.",
+        examples=["tls"],
+    )
+    ca_file: values.FilePath | None = Field(
+        default=None,
+        description="Authorities to trust in place of the system's (IGC-Santé), PEM.",
+    )
+    username: values.Text | None = Field(
+        default=None,
+        description="Login name of the BAL.",
+        examples=["sidep@lbm.example.mssante.fr"],
+    )
+    password_file: values.FilePath | None = Field(
+        default=None,
+        description="A file that holds the password alone, readable by the service only.",
+    )
+    client_certificate: values.FilePath | None = Field(
+        default=None,
+        description="A certificate to log in with in place of a password, PEM.",
+    )
+    client_key: values.FilePath | None = Field(
+        default=None,
+        description="Its private key, when it is not in the same file, PEM.",
+    )
+    token_command: values.Command | None = Field(
+        default=None,
+        description="A command that prints a fresh OAuth 2 token; run at each login.",
+        examples=["/usr/local/bin/token"],
+    )
+    folder: values.Text = Field(default="INBOX", description="The mailbox inside the BAL.")
+    since: values.Day | None = Field(
+        default=None,
+        description="Mail that arrived before this day is left alone.",
+        examples=["2021-06-29"],
+    )
+    watch: Watch = Field(
+        default=Watch.IDLE,
+        description="idle: the server announces mail; poll: only the interval.",
+    )
+    poll_interval: values.Interval = Field(
+        default=timedelta(seconds=60),
+        description="How often the mailbox is looked at in any case.",
+        json_schema_extra={"default": "60s"},
+    )
+    settled_keyword: values.Keyword | None = Field(
+        default="SidepDispatched",
+        description="IMAP keyword put on settled messages; null: none.",
+        examples=["SidepDispatched"],
+    )
+    max_message_size: values.Size = Field(
+        default=10 * 1000**2,
+        description="Larger messages are held unread (too-large).",
+        json_schema_extra={"default": "10 MB"},
+    )
+    fetch_batch: values.Size = Field(
+        default=16 * 1024**2,
+        description="The most that one command fetches.",
+        json_schema_extra={"default": "16 MiB"},
+    )
+
+    _name: str = PrivateAttr("")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_port(cls, given: Any) -> Any:  # whatever stands in the file
+        return _with_port(given, _IMAP_PORTS)
+
+    @property
+    def name(self) -> str:
+        """The mailbox's key in the file, as logs and commands show it."""
+        return self._name
+
+    @property
+    def login(self) -> Login:
+        """The one way to log in that is configured."""
+        if self.client_certificate is not None:
+            return Login.CERTIFICATE
+        return Login.PASSWORD if self.token_command is None else Login.TOKEN
+
+    def christen(self, name: str) -> None:
+        """Say which key of the file this mailbox has."""
+        self._name = name
+
+
+class AgreementSettings(_Section):
+    """What must agree beyond subject, attachment and body."""
+
+    pdf_text: PdfText = Field(
+        default=PdfText.WARN,
+        description="The patient's name in the PDF's text: off, warn or require.",
+        examples=["warn"],
+    )
+
+
+class RetentionSettings(_Section):
+    """How long certificates are kept; the guide fixes the first two."""
+
+    negative: values.Term = Field(
+        default=timedelta(hours=72),
+        description="From the sampling time; the guide says 72 hours.",
+        json_schema_extra={"default": "72h"},
+    )
+    positive: values.Term = Field(
+        default=Months(6),
+        description="From the sampling date; the guide says 6 months.",
+        json_schema_extra={"default": "6 months"},
+    )
+    other: values.Term = Field(
+        default=timedelta(hours=72),
+        description="A recognised result that is neither.",
+        json_schema_extra={"default": "72h"},
+    )
+    unreadable: values.Term = Field(
+        default=Months(6),
+        description="Result or sampling time unreadable; counted from reception.",
+        json_schema_extra={"default": "6 months"},
+    )
+    site_copy_grace: values.Duration = Field(
+        default=timedelta(hours=24),
+        description="A certificate that arrives late stays this long on the site.",
+        json_schema_extra={"default": "24h"},
+    )
+    undelivered: Undelivered = Field(
+        default=Undelivered.HOLD,
+        description="When the term comes before the delivery: hold or expire.",
+        examples=["hold"],
+    )
+    max_deletions_per_run: values.Count = Field(
+        default=500,
+        description="A brake: more deletions than this need a person.",
+        examples=[500],
+    )
+
+
+class SmtpSettings(_Guarded):
+    """The server that takes alerts."""
+
+    host: values.Host = Field(description="The SMTP server.", examples=["smtp.example.fr"])
+    port: values.Port = Field(
+        default=587,
+        description="Default: 587 for starttls, 465 for tls, 25 for plaintext.",
+        examples=[587],
+    )
+    security: Security = Field(
+        default=Security.STARTTLS,
+        description="tls, starttls, or plaintext to this machine only.",
+        examples=["starttls"],
+    )
+    ca_file: values.FilePath | None = Field(
+        default=None,
+        description="Authorities to trust in place of the system's, PEM.",
+    )
+    username: values.Text | None = Field(
+        default=None, description="Login name, if one is needed."
+    )
+    password_file: values.FilePath | None = Field(
+        default=None,
+        description="A file that holds the password alone, readable by the service only.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_port(cls, given: Any) -> Any:  # whatever stands in the file
+        return _with_port(given, _SMTP_PORTS)
+
+
+class AlertSettings(_Section):
+    """Who is told when something needs a person."""
+
+    smtp: SmtpSettings = Field(
+        description="Never the watched mailbox's own server account.",
+        examples=["{host: smtp.example.fr}"],
+    )
+    sender: values.Address = Field(
+        alias="from",
+        description="The alerts' sender.",
+        examples=["sidep@example.fr"],
+    )
+    to: values.Addresses = Field(
+        description="Who receives them; never SI-DEP.",
+        examples=["[it@example.fr]"],
+    )
+
+
+class MetricsSettings(_Section):
+    """Figures for a monitoring system; none of them is a patient's."""
+
+    listen: values.Listen = Field(
+        default="127.0.0.1:9464",
+        description="Address and port.",
+        examples=['"127.0.0.1:9464"'],
+    )
+
+
+class LogFormat(Enum):
+    """How log lines look."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(Enum):
+    """The least important lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogSettings(_Section):
+    """The log, on standard error."""
+
+    format: LogFormat = Field(
+        default=LogFormat.JSON,
+        description="json for machines, console for people.",
+        examples=["json"],
+    )
+    level: LogLevel = Field(
+        default=LogLevel.INFO,
+        description="debug, info, warning or error.",
+        examples=["info"],
+    )
+
+
+def _with_port(given: Any, usual: Mapping[str, int]) -> Any:
+    """Fill in the port that goes with the security that is asked for."""
+    if not isinstance(given, dict) or "port" in given:
+        return given
+    security = given.get("security")
+    port = usual.get(security) if isinstance(security, str) else None
+    return given if port is None else {**given, "port": port}
