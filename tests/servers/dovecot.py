@@ -74,7 +74,8 @@ passdb {{
 passdb {{
   driver = passwd-file
   mechanisms = plain login
-  args = scheme=PLAIN username_format=%u {base}/users
+  # A file each: Dovecot looks at a file it knows at most once a second.
+  args = scheme=PLAIN username_format=%u {base}/users/%n
 }}
 userdb {{
   driver = static
@@ -248,7 +249,6 @@ class Dovecot:
         self._binary = _installed()
         self._users = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         # Not pytest's directory: its path is long for a socket's, and root's alone to enter.
@@ -274,20 +274,25 @@ class Dovecot:
 
     def bal(self, user: str | None = None, password: str = PASSWORD) -> Bal:
         """Return a fresh account; a name may be given, which must be new."""
-        name = user or f"bal{next(self._users)}"
-        with self._lock, (self.base / "users").open("a", encoding="utf-8") as users:
-            users.write(f"{name}:{{PLAIN}}{password}::::::\n")
-        return Bal(self, name, password)
+        bal = Bal(self, user or f"bal{next(self._users)}", password)
+        self._write_password(bal)
+        return bal
 
     def set_password(self, bal: Bal, password: str) -> None:
-        """Change an account's password on the server."""
-        path = self.base / "users"
-        with self._lock:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if not line.startswith(f"{bal.user}:")]
-            kept.append(f"{bal.user}:{{PLAIN}}{password}::::::")
-            path.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        """Change an account's password on the server; return when it counts."""
         bal.password = password
+        self._write_password(bal)
+        deadline = time.monotonic() + _READY_SECONDS
+        while "auth succeeded" not in self.doveadm(
+            "auth", "test", bal.user, password, check=False
+        ):
+            if time.monotonic() > deadline:
+                raise RuntimeError("Dovecot did not take the new password")
+
+    def _write_password(self, bal: Bal) -> None:
+        path = self.base / "users" / bal.user
+        path.write_text(f"{bal.user}:{{PLAIN}}{bal.password}::::::\n", encoding="utf-8")
+        path.chmod(0o644)
 
     def start(self) -> None:
         """Start, and return when it greets."""
@@ -350,11 +355,10 @@ class Dovecot:
         root = os.geteuid() == 0
         me = getpass.getuser() if not root else ""
         mail = pwd.getpwnam("nobody") if root else pwd.getpwuid(os.geteuid())
-        for name in ("run", "state", "mail"):
+        for name in ("run", "state", "mail", "users"):
             (self.base / name).mkdir()
         os.chown(self.base / "mail", mail.pw_uid, mail.pw_gid)
-        (self.base / "users").touch()
-        (self.base / "users").chmod(0o644)
+        (self.base / "users").chmod(0o755)
         text = _CONFIG.format(
             base=self.base,
             instance=self.base.name,
