@@ -160,13 +160,15 @@ def _decode_sections(sections: Sequence[_Section]) -> str:
     charset = b""
     if is_encoded and first.count(b"'") >= 2:  # noqa: PLR2004 - charset'language'text
         charset, _, first = first.split(b"'", 2)
-    contents = [first, *(content for _, _, content in sections[1:])]
-    if not any(encoded for _, encoded, _ in sections):
-        return decode_words(b"".join(contents))
-    joined = b"".join(
-        _unescape(content) if encoded else content
-        for content, (_, encoded, _) in zip(contents, sections, strict=True)
+    contents = [(is_encoded, first), *(section[1:] for section in sections[1:])]
+    if not any(encoded for encoded, _ in contents):
+        return decode_words(b"".join(content for _, content in contents))
+    # Neighbours are joined first: a section may end inside a percent escape.
+    runs = (
+        (encoded, b"".join(content for _, content in run))
+        for encoded, run in groupby(contents, key=itemgetter(0))
     )
+    joined = b"".join(_unescape(run) if encoded else run for encoded, run in runs)
     return decode(joined, charset.decode("latin-1"))
 
 
