@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pypdf import PdfReader
-from pypdf.errors import PyPdfError
+from pypdf.errors import LimitReachedError, PyPdfError
 from pypdf.generic import (
     ArrayObject,
     ByteStringObject,
@@ -58,7 +58,10 @@ _PLAIN: Final = re.compile(
 _ESCAPED: Final = re.compile(rb"/[A-Za-z0-9]{0,24}#[0-9A-Fa-f]{2}[A-Za-z0-9#]{0,96}")
 _ESCAPE: Final = re.compile(rb"#([0-9A-Fa-f]{2})")
 _SHORT_ACTION: Final = re.compile(rb"/JS[\s(<\[]|/AA[\s<]")
-_OBJECT: Final = re.compile(rb"(?<![0-9])[0-9]{1,10}\s+[0-9]{1,5}\s+obj(?![a-z])")
+# The beginning of an object, up to its first byte that is neither space nor comment.
+_OBJECT: Final = re.compile(
+    rb"(?<![0-9])[0-9]{1,10}\s++[0-9]{1,5}\s++obj(?![a-z])(?:[\s\x00]|%[^\r\n]*+[\r\n])*+"
+)
 
 # Far beyond a certificate of some pages; a search that goes on for ever is no search.
 MOST_OBJECTS: Final = 20_000
@@ -130,6 +133,8 @@ class _Search:
             stream.seek(match.end())
             try:
                 yield read_object(stream, self._reader)
+            except LimitReachedError:
+                raise
             except (PyPdfError, ValueError, AttributeError, KeyError, TypeError, IndexError):
                 continue  # chance bytes, or garbage that no viewer reads either
 

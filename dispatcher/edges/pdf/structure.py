@@ -11,6 +11,7 @@ from typing import Final
 
 from pypdf import PdfReader, overwrite_configuration
 from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError
+from pypdf.generic import DictionaryObject, NullObject
 
 from dispatcher.edges.pdf.active import TooMuch, is_active
 from dispatcher.edges.pdf.naming import names
@@ -53,7 +54,7 @@ def lower_limits() -> None:
         lzw_maximum_output_length=16 * _MEGABYTE,
         run_length_maximum_output_length=16 * _MEGABYTE,
         zlib_maximum_output_length=16 * _MEGABYTE,
-        zlib_maximum_recovery_input_length=_MEGABYTE,
+        zlib_maximum_recovery_input_length=20_000,
         brotli_maximum_output_length=_MEGABYTE,
         image_maximum_buffer_size=_MEGABYTE,
         stream_filters_maximum_length=4,
@@ -89,12 +90,15 @@ def examine(content: bytes, wanted: tuple[str, str] | None) -> Answer:
         return Answer("pdf-unreadable", "structure")
     if reader.is_encrypted:
         return Answer("pdf-encrypted", "encrypted")
-    reader.strict = False
     return _examine_objects(reader, body, wanted)
 
 
 def _examine_objects(reader: PdfReader, body: bytes, wanted: tuple[str, str] | None) -> Answer:
     try:
+        # Otherwise pypdf would take the first catalog it meets, and a viewer another one.
+        if not _has_catalog(reader):
+            return Answer("pdf-unreadable", "structure")
+        reader.strict = False
         if is_active(reader, body):
             return Answer("pdf-active-content", "active")
         pages = len(reader.pages)
@@ -106,6 +110,11 @@ def _examine_objects(reader: PdfReader, body: bytes, wanted: tuple[str, str] | N
         return Answer("pdf-unreadable", "no-pages")
     named = None if wanted is None else _named(reader, *wanted)
     return Answer(None, "", pages, named)
+
+
+def _has_catalog(reader: PdfReader) -> bool:
+    root = reader.trailer.get("/Root", NullObject()).get_object()
+    return isinstance(root, DictionaryObject) and root.get("/Type") == "/Catalog"
 
 
 class _OutOfTime(BaseException):
