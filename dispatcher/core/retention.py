@@ -15,6 +15,10 @@ PARIS: Final = ZoneInfo("Europe/Paris")
 # A sampling time later than the reception is a mistake; this much may be clock skew.
 _SKEW: Final = timedelta(hours=1)
 
+# SI-DEP opened in May 2020 (decree 2020-551): a sampling before that year is a mistake, and
+# to believe it would delete at once what somebody still waits for.
+_FIRST: Final = datetime(2020, 1, 1, tzinfo=PARIS)
+
 
 @dataclass(frozen=True, slots=True)
 class Months:
@@ -54,12 +58,12 @@ def due_at(facts: Facts, received_at: datetime, terms: Terms) -> datetime:
 
     72 hours count from the sampling time, months from the sampling date in Europe/Paris
     and end as that day begins (guide, section 5). A result or a sampling time that could
-    not be read, or that lies in the future, counts from reception.
+    not be read, or that lies in the future or before SI-DEP, counts from reception.
     """
     sampled_at = facts.sampled_at
     if facts.result is None or sampled_at is None:
         return _after(received_at, terms.unreadable)
-    if sampled_at > received_at + _SKEW:
+    if not _FIRST <= sampled_at <= received_at + _SKEW:
         return _after(received_at, terms.of(facts.result))
     return _after(sampled_at, terms.of(facts.result))
 
@@ -68,7 +72,7 @@ def _after(start: datetime, span: Span) -> datetime:
     if isinstance(span, timedelta):
         # In UTC: 72 hours stay 72 hours across a change of clock.
         return start.astimezone(ZoneInfo("UTC")) + span
-    day = start.astimezone(PARIS).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = start.astimezone(PARIS).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     months = day.year * 12 + day.month - 1 + span.count
     year, month = divmod(months, 12)
     last = calendar.monthrange(year, month + 1)[1]
