@@ -1,0 +1,176 @@
+"""A pretend laboratory: a BAL, settings, rules, site folders, and the program as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from dispatcher.simulator.scenario import SITES
+from tests.servers.dovecot import Bal
+
+PROGRAM = (sys.executable, "-m", "dispatcher")
+DEADLINE = 60.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on standard output."""
+        return json.loads(self.out)
+
+
+class Laboratory:
+    """Files of one laboratory below `top`, and the commands on them."""
+
+    def __init__(self, top: Path, bals: Mapping[str, Bal], *, logs: IO[bytes]) -> None:
+        self.top = top
+        self.bals = dict(bals)
+        self.config = top / "dispatcher.yaml"
+        self.routing = top / "routing.yaml"
+        self.ledger = top / "state" / "ledger.sqlite3"
+        self._logs = logs
+        self.ledger.parent.mkdir(mode=0o700)
+        for site in SITES:
+            self.folder(site).mkdir(parents=True)
+        self.write_routing()
+        self.write_settings()
+
+    def folder(self, site: str) -> Path:
+        return self.top / "sites" / site
+
+    def write_routing(self, text: str | None = None) -> None:
+        sites = "\n".join(
+            f'  "{number}": {{name: "{name}", profile: desk}}' for number, name in SITES.items()
+        )
+        self.routing.write_text(
+            text
+            or f"""\
+version: 1
+lbm: {{name: LBM Exemple, finess_ej: "990000903"}}
+profiles:
+  desk:
+    - {{name: dossier, folder: "{self.top}/sites/{{finess}}"}}
+sites:
+{sites}
+""",
+            encoding="utf-8",
+        )
+
+    def write_settings(self, more: str = "", mailbox: str = "") -> None:
+        boxes = "\n".join(self._mailbox(name, bal, mailbox) for name, bal in self.bals.items())
+        self.config.write_text(
+            f"mailboxes:\n{boxes}\nrouting: routing.yaml\nledger: sqlite:///{self.ledger}\n"
+            f"log: {{level: debug}}\n{more}",
+            encoding="utf-8",
+        )
+
+    def _mailbox(self, name: str, bal: Bal, more: str) -> str:
+        secret = self.top / f"{name}.password"
+        secret.write_text(bal.password, encoding="utf-8")
+        secret.chmod(0o600)
+        return (
+            f"  {name}:\n    host: 127.0.0.1\n    port: {bal.server.imap_port}\n"
+            f"    security: plaintext\n    username: {bal.user}\n"
+            f"    password_file: {secret}\n{more}"
+        )
+
+    # --- commands
+
+    def command(self, *words: str, deadline: float = DEADLINE) -> Ended:
+        """Run a command to its end."""
+        ended = subprocess.run(
+            self._line(words),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=deadline,
+            check=False,
+            env=_environment(),
+        )
+        self._logs.write(ended.stderr)
+        self._logs.flush()
+        return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+    def once(self) -> tuple[int, dict[str, int]]:
+        """Make one full turn; return the exit status and this run's numbers."""
+        ended = self.command("run", "--once", "--json")
+        assert ended.out, ended.err
+        return ended.status, ended.document
+
+    def listed(self, *options: str) -> list[dict[str, Any]]:
+        ended = self.command("list", "--json", *options)
+        assert ended.status == 0, ended.err
+        found: list[dict[str, Any]] = ended.document
+        return found
+
+    def status(self) -> dict[str, Any]:
+        ended = self.command("status", "--json")
+        assert ended.out, ended.err
+        found: dict[str, Any] = ended.document
+        return found
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the service."""
+        return subprocess.Popen(
+            self._line(("run",)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._logs,
+            env=_environment(),
+        )
+
+    def _line(self, words: Iterable[str]) -> list[str]:
+        return [*PROGRAM, *words, "--config", str(self.config)]
+
+    # --- what is there
+
+    def files(self, site: str) -> dict[str, bytes]:
+        """Return the files that a site's staff sees."""
+        return {path.name: path.read_bytes() for path in self.folder(site).iterdir()}
+
+    def all_files(self) -> dict[str, list[bytes]]:
+        return {site: sorted(self.files(site).values()) for site in SITES}
+
+    def assert_closed(self) -> None:
+        """Check that every received message is accounted for, in a state of the contract."""
+        found = self.status()
+        assert found["difference"] == 0
+        numbers = found["balance"]
+        assert numbers["received"] == sum(
+            numbers[state] for state in ("delivered", "held", "pending", "duplicate", "expired")
+        )
+
+
+def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> tuple[int, float]:
+    """Signal a service and wait for its end; return its exit status and the seconds it took."""
+    began = time.monotonic()
+    process.send_signal(number)
+    status = process.wait(timeout=20)
+    return status, time.monotonic() - began
+
+
+def until(condition: Callable[[], bool], what: str, *, deadline: float = 30.0) -> None:
+    """Wait on a condition."""
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {deadline:g} s"
+        time.sleep(0.05)  # noqa: TID251 - between two looks at a condition with a deadline
+
+
+def _environment() -> dict[str, str]:
+    kept = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "COVERAGE_PROCESS_START"}
+    return {name: value for name, value in os.environ.items() if name in kept}

@@ -1,0 +1,156 @@
+"""The service as systemd and people see it: starting, waiting, stopping, telling."""
+
+from __future__ import annotations
+
+import signal
+from datetime import UTC, datetime
+
+import pytest
+
+from dispatcher.simulator import scenario
+from dispatcher.simulator.scenario import SITES, Sending
+from tests.acceptance.laboratory import Laboratory, stop, until
+from tests.acceptance.privacy import Secrets
+from tests.servers.dovecot import Bal, Dovecot
+
+NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def three(secrets: Secrets) -> list[Sending]:
+    sendings = scenario.certificates(21, 3, list(SITES), NOW)
+    secrets.add(sendings)
+    return sendings
+
+
+def count(laboratory: Laboratory) -> int:
+    return sum(len(laboratory.files(site)) for site in SITES)
+
+
+def test_mail_that_arrives_in_idle_is_delivered_and_term_ends_it_in_time(
+    laboratory: Laboratory, bal: Bal, three: list[Sending]
+) -> None:
+    process = laboratory.start()
+    try:
+        bal.deliver(three[0].raw)
+        until(lambda: count(laboratory) == 1, "the first certificate")
+        bal.deliver(three[1].raw)
+        until(lambda: count(laboratory) == 2, "one that arrives while it waits")
+        bal.deliver(three[2].raw)
+        until(lambda: count(laboratory) == 3, "another one")
+    finally:
+        status, seconds = stop(process)
+    assert status == 0
+    assert seconds < 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+def test_a_service_that_waits_stops_at_once(laboratory: Laboratory, number: int) -> None:
+    process = laboratory.start()
+    until(lambda: laboratory.ledger.exists() and has_looked(laboratory), "a first look")
+    status, seconds = stop(process, number)
+    assert (status, seconds < 5) == (0, True)
+
+
+def has_looked(laboratory: Laboratory) -> bool:
+    return laboratory.status()["mailboxes"][0]["last_good_contact"] is not None
+
+
+def test_a_second_service_says_who_holds_the_ledger(laboratory: Laboratory) -> None:
+    process = laboratory.start()
+    try:
+        until(lambda: laboratory.ledger.exists() and has_looked(laboratory), "a first look")
+        ended = laboratory.command("run", "--once")
+        assert ended.status == 75
+        assert str(process.pid) in ended.err
+        assert laboratory.status()["service"]["running"]
+    finally:
+        stop(process)
+    assert not laboratory.status()["service"]["running"]
+
+
+def test_a_service_started_before_its_server_delivers_when_it_comes(
+    laboratory: Laboratory, bal: Bal, dovecot: Dovecot, three: list[Sending]
+) -> None:
+    bal.deliver(three[0].raw)
+    dovecot.stop()
+    try:
+        process = laboratory.start()
+    finally:
+        dovecot.start()
+    try:
+        until(lambda: count(laboratory) == 1, "a certificate after the server came")
+        dovecot.kill()
+        dovecot.start()
+        bal.deliver(three[1].raw)
+        until(lambda: count(laboratory) == 2, "one after the server was killed", deadline=60)
+    finally:
+        stop(process)
+
+
+def test_one_missing_folder_delays_its_own_site_only_and_goes_on_when_it_comes(
+    laboratory: Laboratory, bal: Bal, three: list[Sending]
+) -> None:
+    away = str(three[0].truth.site)
+    laboratory.folder(away).rename(laboratory.top / "unmounted")
+    bal.deliver(*(sending.raw for sending in three))
+    status, numbers = laboratory.once()
+    assert (status, numbers["delivered"], numbers["pending"]) == (1, 2, 1)
+    (waiting,) = laboratory.listed("--state", "pending")
+    assert (waiting["site"], waiting["deliveries"][0]["state"]) == (away, "decided")
+    assert not laboratory.folder(away).exists(), "a missing folder is never made"
+
+    (laboratory.top / "unmounted").rename(laboratory.folder(away))
+    status, numbers = laboratory.once()
+    assert (status, numbers["delivered"], numbers["pending"]) == (0, 1, 0)
+    assert list(laboratory.files(away).values()) == [three[0].truth.document]
+
+
+def test_hup_takes_new_rules_and_refuses_broken_ones(
+    laboratory: Laboratory, bal: Bal, three: list[Sending]
+) -> None:
+    good = laboratory.routing.read_text(encoding="utf-8")
+    site = str(three[0].truth.site)
+    laboratory.write_routing("\n".join(line for line in good.splitlines() if site not in line))
+    process = laboratory.start()
+    try:
+        bal.deliver(three[0].raw)
+        until(lambda: len(laboratory.listed("--state", "held")) == 1, "a hold: unknown site")
+        laboratory.write_routing(good + "nonsense: 1\n")
+        process.send_signal(signal.SIGHUP)
+        bal.deliver(three[1].raw)
+        until(lambda: count(laboratory) == 1, "a delivery under the old rules")
+        laboratory.write_routing(good)
+        process.send_signal(signal.SIGHUP)
+        (held,) = laboratory.listed("--state", "held")
+        ended = laboratory.command("retry", held["id"])
+        assert ended.status == 0, ended.err
+        until(lambda: count(laboratory) == 2, "the held one, under the new rules")
+    finally:
+        stop(process)
+
+
+def test_a_server_that_refuses_the_password_is_told_and_not_stormed(
+    laboratory: Laboratory,
+) -> None:
+    (laboratory.top / "lbm.password").write_text("wrong", encoding="utf-8")
+    ended = laboratory.command("run", "--once", "--json")
+    assert ended.status == 69
+    assert "login" in ended.err.lower()
+    assert set(ended.document.values()) == {0}
+
+
+def test_two_mailboxes_are_each_on_their_own(
+    laboratory: Laboratory, dovecot: Dovecot, bal: Bal, three: list[Sending]
+) -> None:
+    other = dovecot.bal()
+    laboratory.bals["second"] = other
+    laboratory.write_settings()
+    (laboratory.top / "lbm.password").write_text("wrong", encoding="utf-8")
+    other.deliver(three[0].raw)
+    status, numbers = laboratory.once()
+    assert (status, numbers["delivered"]) == (69, 1)
+    (laboratory.top / "lbm.password").write_text(bal.password, encoding="utf-8")
+    bal.deliver(three[0].raw, three[1].raw)
+    status, numbers = laboratory.once()
+    assert (status, numbers["delivered"], numbers["duplicate"]) == (0, 1, 1)
