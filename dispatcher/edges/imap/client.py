@@ -73,7 +73,8 @@ class Client(IMAPClient):  # type: ignore[misc]  # the library ships no types
         self.wire.allow(self.limits.command)
         self.wire.untagged_responses = {}
         left = iter(answers)
-        self.sasl_login(mechanism, lambda _: next((a.encode() for a in left), None))
+        # Not sasl_login of the library: it makes a broken connection a refused login.
+        self.wire.authenticate(mechanism, lambda _: next((a.encode() for a in left), None))
 
     def login_command(self, username: str, password: str) -> None:
         """Log in by LOGIN; what is not ASCII goes as a literal, in UTF-8."""

@@ -201,9 +201,12 @@ def _item(pieces: Sequence[Piece]) -> Item:
     number, listed = response
     if type(number) is not int or not isinstance(listed, tuple) or len(listed) % 2:
         raise ValueError("a FETCH response that is none")
-    values = {
-        bytes(key).upper(): value for key, value in zip(listed[::2], listed[1::2], strict=True)
-    }
+    values: dict[bytes, object] = {}
+    for key, value in zip(listed[::2], listed[1::2], strict=True):
+        # A literal shorter than it was said to be swallows the head of the next response,
+        # whose uid and body then follow in this one.
+        if values.setdefault(bytes(key).upper(), value) != value:
+            raise ValueError("a FETCH response that contradicts itself")
     uid = values.pop(b"UID", None)
     if uid is not None and type(uid) is not int:
         raise ValueError("a uid that is no number")

@@ -31,10 +31,11 @@ TEMPORARY: Final = frozenset(
 _CODE: Final = re.compile(r"\[([A-Z][A-Z-]*)[ \]]", re.IGNORECASE)
 
 
-class TooMuch(imaplib.IMAP4.abort):
+class TooMuch(Exception):
     """The server announced a literal larger than what may come.
 
-    `uid` is the message it belongs to, where the same line said so.
+    `uid` is the message it belongs to, where the same line said so. It is none of imaplib's
+    errors, because imaplib replaces those by others on their way.
     """
 
     def __init__(self, size: int, uid: int | None) -> None:

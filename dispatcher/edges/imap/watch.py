@@ -88,13 +88,15 @@ def _listen(client: Client, bell: Bell, until: float) -> bool:
     """Listen in IDLE until mail may have come (True), the bell rings, or the time is up."""
     # Before any polling: what came in one packet with the `+` is in our buffer already, and
     # TLS may hold bytes that no poll can see.
+    pause = client.limits.noise
     while not client.hear() and (left := until - time.monotonic()) > 0:
-        if client.wire.receive_waiting():
-            if not client.hear():
-                # Noise. A server that makes a lot of it shall not keep us busy.
-                bell.hear(min(left, client.limits.noise))
-        else:
+        if not client.wire.receive_waiting():
+            pause = client.limits.noise
             bell.hear(left, client.wire.sock)
+        elif not client.hear():
+            # Noise. A server that makes a lot of it shall not keep us busy.
+            bell.hear(min(left, pause))
+            pause = min(2 * pause, 20 * client.limits.noise)
         if bell.is_rung():
             return False
     return client.news
