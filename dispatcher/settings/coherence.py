@@ -55,7 +55,8 @@ def _string(section: Mapping[str, Any], key: str) -> str | None:
 
 def _path(section: Mapping[str, Any], key: str) -> Path | None:
     found = _string(section, key)
-    return None if found is None else Path(found)
+    # Paths are absolute by now; one that is not was refused as a value.
+    return Path(found) if found is not None and found.startswith("/") else None
 
 
 def _connection(keys: Keys, section: Mapping[str, Any], secret: Secret) -> Iterator[Discord]:

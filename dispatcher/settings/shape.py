@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     ] = Field(
         min_length=1,
         description="The BAL's IMAP mailboxes, by names of your own.",
+        json_schema_extra={"additionalProperties": False},
         examples=["{lbm: {host: imap.operateur.example, username: …, password_file: …}}"],
     )
     routing: values.FilePath = Field(

@@ -293,7 +293,7 @@ CASES = [
     ),
     pytest.param(
         ONE + FOLDER + "    aliases: ['990000028', '990000028']\n",
-        "7:29: the alias 990000028 is claimed twice",
+        "7:28: the alias 990000028 is claimed twice",
         id="an alias twice in one site",
     ),
     pytest.param(
