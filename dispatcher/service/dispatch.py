@@ -277,8 +277,8 @@ def _found(destination: Destination, order: Order) -> Answer:
 def _answers(ended: Ended[tuple[Answer, ...]], count: int) -> tuple[Answer, ...]:
     if ended.result is not None:
         return ended.result
-    if isinstance(ended.error, InvariantBroken):
-        raise ended.error
+    if isinstance(ended.error, InvariantBroken) or not isinstance(ended.error, Exception):
+        raise ended.error or InvariantBroken("a lane ended with nothing")
     # An edge that broke its contract: nobody knows how far it came.
     _log.error(
         "target_broke_down",

@@ -23,6 +23,8 @@ _log = structlog.get_logger(__name__)
 
 # Retries fetched, recorded and delivered together.
 _TOGETHER: Final = 32
+# A server that would not take the keyword is asked again after this time (seconds).
+_MARKING_RESTS: Final = 300.0
 _FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 Begin = Callable[[Writer, Entry, Document], list[Job]]
@@ -47,6 +49,7 @@ class Round:
         )
         self._unmarked: set[int] | None = None
         self._marked_in: int | None = None
+        self._marks_again_at = 0.0
 
     @property
     def complete(self) -> bool:
@@ -147,11 +150,15 @@ class Round:
         selected = self._whereabouts.selected
         if not self._unmarked or selected.read_only or not selected.keeps_keyword:
             return
+        if self._desk.clock.monotonic() < self._marks_again_at:
+            return
         marked = sorted(self._unmarked)
         try:
             self._mailbox.add_keyword(marked)
         except (Unavailable, Refused) as error:
-            # Only a hint for people and for a lost ledger: the delivery stands without it.
+            # Only a hint for people and for a lost ledger: the delivery stands without it,
+            # and a server that refuses it for good must not cost a connection each turn.
+            self._marks_again_at = self._desk.clock.monotonic() + _MARKING_RESTS
             _log.warning("keyword_was_not_set", mailbox=self._mailbox.name, because=str(error))
             return
         with self._desk.ledger.writing() as writer:

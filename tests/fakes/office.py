@@ -1,0 +1,90 @@
+"""The service on fakes: one mailbox, one destination for each site, everything in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cache
+
+from dispatcher.core.certificate import PdfText
+from dispatcher.core.finess import FinessET
+from dispatcher.core.routing import Kind, Rules, Site, Target
+from dispatcher.ports import Destination, Ledger, Mailbox
+from dispatcher.service.desk import Desk, Policy, Reader
+from dispatcher.service.round import Round
+from dispatcher.simulator import scenario
+from dispatcher.simulator.scenario import SITES, Sending
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_inspector import MemoryInspector
+from tests.fakes.memory_ledger import MemoryLedger
+from tests.fakes.memory_mailbox import MemoryMailbox
+from tests.fakes.standing_clock import StandingClock
+
+KEYWORD = "SidepDispatched"
+SENDERS = frozenset({"noreply.sidep@enovacom.easycrypt.fr"})
+NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+
+
+def rules(*names: str) -> Rules:
+    """Return rules in which every site of the simulator has these folder targets."""
+    targets = tuple(
+        Target(name, Kind.FOLDER, f"/nowhere/{name}") for name in names or ("folder",)
+    )
+    sites = {
+        FinessET(number): Site(FinessET(number), name, targets)
+        for number, name in SITES.items()
+    }
+    return Rules("LBM", None, sites, digest="0" * 64)
+
+
+@cache
+def certificates(seed: int, count: int) -> tuple[Sending, ...]:
+    """Return sound certificates; the same for the same arguments."""
+    return tuple(scenario.certificates(seed, count, list(SITES), NOW))
+
+
+@dataclass
+class Office:
+    """Ports and rules that a test may change before it calls `round`."""
+
+    mailbox: MemoryMailbox = field(default_factory=MemoryMailbox)
+    clock: StandingClock = field(default_factory=StandingClock)
+    inspector: MemoryInspector = field(default_factory=MemoryInspector)
+    rules: Rules = field(default_factory=rules)
+    policy: Policy = field(default_factory=lambda: Policy(SENDERS, PdfText.OFF))
+    destinations: dict[tuple[FinessET, str], Destination] = field(default_factory=dict)
+    ledger: MemoryLedger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = MemoryLedger(clock=self.clock)
+        for site in self.rules.sites.values():
+            for target in site.targets:
+                self.destinations.setdefault((site.finess, target.name), MemoryDestination())
+
+    def at(self, site: str, target: str = "folder") -> MemoryDestination:
+        """Return one of the destinations."""
+        found = self.destinations[FinessET(site), target]
+        assert isinstance(found, MemoryDestination)
+        return found
+
+    def desk(self, ledger: Ledger | None = None) -> Desk:
+        """Return what the service works with."""
+        return Desk(
+            ledger or self.ledger,
+            self.clock,
+            Reader(self.inspector, lambda: self.rules, self.policy),
+            lambda site, target: self.destinations.get((site, target)),
+        )
+
+    def round(self, mailbox: Mailbox | None = None, ledger: Ledger | None = None) -> Round:
+        """Return the work on the mailbox, as after a start of the program."""
+        return Round(mailbox or self.mailbox, self.desk(ledger), keyword=KEYWORD, patience=0.5)
+
+    def without(self, site: str) -> None:
+        """Take a site out of the rules."""
+        sites = {k: v for k, v in self.rules.sites.items() if str(k) != site}
+        self.rules = replace(self.rules, sites=sites)
+
+    def effects(self) -> int:
+        """Return how many documents the destinations hold."""
+        return sum(len(self.at(str(site), name).effects) for site, name in self.destinations)
