@@ -131,6 +131,9 @@ def _label_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:
         joined = f"{joined} {line}"
         if (found := _label_in(joined, len(joined) - len(line))) is not None:
             return *found, after + 1
+        begun = _letters(joined)
+        if not begun or not any(label.startswith(begun) for label in _LABELS):
+            return None
     return None
 
 

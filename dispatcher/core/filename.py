@@ -15,7 +15,7 @@ from typing import Final
 
 from dispatcher.core.finess import SHAPE
 from dispatcher.core.subject import Fields
-from dispatcher.core.text import same_name, squeeze
+from dispatcher.core.text import same_name, squeeze, without_marks
 
 _SITE: Final = re.compile(rf"({SHAPE.pattern})_", re.ASCII)
 _EXTENSION: Final = ".pdf"
@@ -76,7 +76,8 @@ def read_all(names: Sequence[str], key: Fields) -> NameReading:
 def _says_the_same(best: NameReading, other: NameReading) -> bool:
     if best.verdict is Verdict.AGREES and other.verdict is Verdict.AGREES:
         return True
-    return _skeleton(best.name) == _skeleton(other.name)
+    poor = _skeleton(other.name)
+    return poor in {_skeleton(best.name), _skeleton(without_marks(best.name))}
 
 
 def _skeleton(name: str) -> str:

@@ -32,7 +32,8 @@ def fields(block: bytes) -> list[tuple[str, bytes]]:
     """Return (lower-case name, unfolded value) for each field of a header, in order.
 
     A line that is no field is left out. A bare CR is white space, never a line end: it
-    cannot make a field of its own. A value longer than FIELD_LIMIT is cut there.
+    cannot make a field of its own. A tab comes from folding and is made a blank. A value
+    longer than FIELD_LIMIT is cut there.
     """
     found = (_FIELD.fullmatch(line) for line in _LINE_END.split(_FOLD.sub(b"", block)))
     return [
@@ -45,7 +46,8 @@ def fields(block: bytes) -> list[tuple[str, bytes]]:
 # --- encoded words (RFC 2047) ------------------------------------------------------------
 
 _WORD: Final = re.compile(rb"=\?([^?\s]{1,40})\?([bBqQ])\?(.*?)\?=", re.DOTALL)
-_NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]+")
+_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_NOT_BASE64: Final = bytes(set(range(256)) - set(_BASE64))
 _ESCAPE: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
 
 # The charset a run of bytes is said to be in ("" for plain ones), its encoding, the bytes.
@@ -91,20 +93,17 @@ def _run(encoding: str, contents: Sequence[bytes]) -> bytes:
 
 
 def _base64(words: Sequence[bytes]) -> bytes:
-    bare = [
-        _NOT_BASE64.sub(b"", word.replace(b"-", b"+").replace(b"_", b"/")) for word in words
-    ]
-    # A base64 text that was cut anywhere: only the whole of it can be decoded.
-    if any(len(word) % 4 == 1 for word in bare) or (
-        any(len(word) % 4 for word in bare[:-1])
-        and not any(b"=" in word for word in words[:-1])
-    ):
-        bare = [b"".join(bare)]
-    return b"".join(loose_base64(word) for word in bare)
+    sizes = [len(word.translate(None, _NOT_BASE64)) % 4 for word in words]
+    is_padded = any(b"=" in word for word in words[:-1])
+    # A base64 text that was cut between two words: only the whole of it can be decoded.
+    if 1 in sizes or (any(sizes[:-1]) and not is_padded):
+        words = [b"".join(words)]
+    return b"".join(loose_base64(word) for word in words)
 
 
-def loose_base64(letters: bytes) -> bytes:
-    """Decode base64 letters of any number, without padding; a last lonely one is dropped."""
+def loose_base64(text: bytes) -> bytes:
+    """Decode what base64 letters there are, however padded; a last lonely one is dropped."""
+    letters = text.translate(None, _NOT_BASE64)
     whole = letters[: len(letters) - (len(letters) % 4 == 1)]
     return binascii.a2b_base64(whole + b"=" * (-len(whole) % 4))
 

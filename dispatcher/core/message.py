@@ -79,17 +79,12 @@ def read(raw: bytes) -> Message:
     attachments = tuple(_attachment(part) for part in parts if _is_attachment(part))
     return Message(
         senders=_senders(top, oddities),
-        subjects=tuple(_line(decode_words(value)) for value in top.values("subject")),
+        subjects=tuple(decode_words(value).strip(" ") for value in top.values("subject")),
         bodies=bodies,
         attachments=attachments,
         message_id=_message_id(top),
         oddities=tuple(dict.fromkeys(oddities)),
     )
-
-
-def _line(text: str) -> str:
-    """A tab in a header comes from folding (RFC 822, 3.1.1); a line end has no meaning."""
-    return text.replace("\t", " ").replace("\r", " ").replace("\n", " ").strip(" ")
 
 
 def _senders(top: Entity, oddities: list[str]) -> tuple[str, ...]:
@@ -125,7 +120,7 @@ def _is_attachment(part: Entity) -> bool:
 
 def _attachment(part: Entity) -> Attachment:
     names = [
-        _line(name)
+        name.strip(" ")
         for field, key in (("content-disposition", "filename"), ("content-type", "name"))
         for value in part.values(field)
         for name in parameter(value, key)

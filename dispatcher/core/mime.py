@@ -127,7 +127,6 @@ def _part(between: bytes, default: str) -> Entity:
 _IDENTITY: Final = frozenset({"", "7bit", "8bit", "binary", "7-bit", "8-bit"})
 _TRAILING: Final = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
 _BAD_ESCAPE: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n|\Z)")
-_NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]+")
 _LINE_ENDS: Final = b"\r\n\t "
 
 
@@ -154,4 +153,4 @@ def _from_base64(body: bytes) -> tuple[bytes, bool]:
     try:
         return binascii.a2b_base64(letters, strict_mode=True), True
     except binascii.Error:
-        return loose_base64(_NOT_BASE64.sub(b"", letters)), False
+        return loose_base64(letters), False

@@ -27,9 +27,13 @@ _CODECS: Final = {
     "utf-16be": "utf-16-be",
 }
 
-# White space that separates or pads: no vertical tab, no U+2028, nothing invisible.
+# White space that separates or pads: no line end, no U+2028, nothing invisible.
 _BLANK: Final = re.compile(
-    "[ \\t\\r\\n\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+"  # the category Zs
+    "[ \\t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+"  # the category Zs
+)
+# Invisible, and `str.isprintable` does not know: the rest of Default_Ignorable_Code_Point.
+_IGNORABLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _APOSTROPHES: Final = "'`´‘’‛ʹʻʼʽˈ′"
 _HYPHENS: Final = "-‐‑‒–—―−⁃"
@@ -60,7 +64,17 @@ def squeeze(text: str) -> str:
 
 def is_visible(text: str) -> bool:
     """Whether nothing in `text` is invisible: no control, zero-width or bidi character."""
-    return text.isprintable()
+    return text.isprintable() and not _IGNORABLE.search(text)
+
+
+def without_marks(text: str) -> str:
+    """Return `text` in NFD without its accents."""
+    # By combining class, not by category: invisible marks (U+034F, U+FE0F) have class 0.
+    return "".join(
+        letter
+        for letter in unicodedata.normalize("NFD", text)
+        if not unicodedata.combining(letter)
+    )
 
 
 def fold(text: str) -> str:
@@ -70,10 +84,8 @@ def fold(text: str) -> str:
     compatibility mapping (NFKD): full-width digits, letters of other scripts that look
     alike and invisible characters stay, so they never make two texts equal.
     """
-    bare = unicodedata.normalize("NFD", _BLANK.sub("", text).translate(_DROPPED).casefold())
-    # By combining class, not by category: invisible marks (U+034F, U+FE0F) have class 0.
-    bare = "".join(letter for letter in bare if not unicodedata.combining(letter))
-    return bare.translate(_LETTERS)
+    bare = _BLANK.sub("", text).translate(_DROPPED).casefold()
+    return without_marks(bare).translate(_LETTERS)
 
 
 def same_name(one: str | None, other: str | None) -> bool:

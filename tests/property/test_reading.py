@@ -1,0 +1,109 @@
+"""Whatever the bytes: reading never raises and never invents a site."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from dispatcher.core import certificate, message
+from dispatcher.core.certificate import Certificate, Held, Reading, Result
+from tests.property import letters
+
+SENDERS: Final = frozenset({letters.SENDER})
+CORPUS: Final = [
+    path.read_bytes() for path in sorted(Path(__file__).parents[1].glob("corpus/*/message.eml"))
+]
+
+FRENCH: Final = "abcdeéèêëfghiîïjklmnoôöpqrstuùûüvwxyÿzàâäçœæñøłıß"
+name = st.builds(
+    lambda first, rest: (first + rest).strip(" "),
+    st.sampled_from(FRENCH.upper() + FRENCH),
+    st.text(FRENCH + FRENCH.upper() + " '’-", max_size=60),
+)
+number = st.from_regex(
+    re.compile(r"[0-9A-Z]([0-9A-Za-z _./-]{0,18}[0-9A-Z])?", re.ASCII), fullmatch=True
+)
+site = st.from_regex(re.compile(r"[0-9][0-9AB][0-9]{7}", re.ASCII), fullmatch=True)
+
+
+def read(raw: bytes) -> Reading:
+    """Read, and hold what must be true of whatever comes out."""
+    reading = certificate.read(raw, SENDERS)
+    if isinstance(reading, Certificate):
+        said = message.read(raw)
+        number = str(reading.site)
+        assert re.fullmatch("[0-9][0-9A-Z][0-9]{7}", number)
+        assert [number in subject for subject in said.subjects] == [True]
+        assert any(
+            name.startswith(f"{number}_") for one in said.attachments for name in one.names
+        )
+        assert any(number in body for body in said.bodies)
+        assert said.senders == (letters.SENDER,)
+        assert reading.document.content in [one.content for one in said.attachments]
+    if isinstance(reading, Held):
+        assert reading.detail
+    return reading
+
+
+@given(st.binary(max_size=2000))
+def test_any_bytes_are_read_without_an_error(raw: bytes) -> None:
+    read(raw)
+
+
+PIECES: Final = (
+    *(b"From: ", b"Subject: ", letters.SENDER.encode(), b"[Projet SI-DEP] Certificat de test"),
+    *(b"\r\n", b"\r\n\r\n", b"\n ", b"--a", b"--a--", b" : ", b" | ", b"=?utf-8?B?", b"?="),
+    *(b"Content-Type: multipart/mixed; boundary=a", b"Content-Type: text/html", b"\x00"),
+    *(b"Content-Disposition: attachment; filename*0*=utf-8''%", b";filename*1=", b'"', b"<"),
+    *(b"990000010", b"Nom : ", b"<![CDATA[", b"&#x110000;", b"&#99999999999;", b"\xff\xfe"),
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=60))
+def test_any_pieces_of_mail_are_read_without_an_error(pieces: list[bytes]) -> None:
+    read(b"".join(pieces))
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(CORPUS),
+    st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 40), st.binary(max_size=20)),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_a_damaged_message_never_gets_a_site_that_it_does_not_name(
+    raw: bytes, cuts: list[tuple[float, int, bytes]]
+) -> None:
+    for where, length, new in cuts:
+        at = int(where * len(raw))
+        raw = raw[:at] + new + raw[at + length :]
+    read(raw)
+
+
+forms = st.tuples(
+    st.sampled_from(sorted(letters.HEADLINES)),
+    st.sampled_from(sorted(letters.FILE_NAMES)),
+    st.sampled_from(sorted(letters.BODIES)),
+)
+
+
+@settings(max_examples=300)
+@example(("990000010", "A"), ("O", "A"), ("one long word", "bare quoted word", "html table"))
+@example(("2A0000154", "1_2"), ("d’Ÿ-É", "ß"), ("base64 cut anywhere", "continued", "both"))
+@given(st.tuples(site, number), st.tuples(name, name), forms)
+def test_a_sound_certificate_is_read_whatever_its_names_and_encodings(
+    file: tuple[str, str], patient: tuple[str, str], forms: tuple[str, str, str]
+) -> None:
+    letter = letters.about(*file, *patient)
+    reading = read(letters.encode(letter, *forms))
+    assert isinstance(reading, Certificate), reading
+    found = (str(reading.site), reading.file_number, reading.last_name, reading.first_name)
+    assert found == tuple(re.sub(" +", " ", text) for text in (*file, *patient))
+    assert reading.document.content == letter.document
+    assert reading.facts.result is Result.NEGATIVE
