@@ -251,7 +251,7 @@ def _print_entry(entry: Entry, shape: Json) -> None:
 
 def _print_rows(title: str, rows: list[Json]) -> None:
     if rows:
-        print_table(title, tuple(rows[0]), (row.values() for row in rows), empty="")
+        print_table(title, tuple(rows[0]), (tuple(row.values()) for row in rows), empty="")
 
 
 def _event_shape(event: Event) -> Json:

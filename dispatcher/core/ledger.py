@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
@@ -242,13 +242,15 @@ class Balance:
 class Place:
     """What the ledger remembers of an IMAP mailbox since the last good check of it.
 
-    `uidnext` is RFC 3501's next uid; `checked_at` the time of that check.
+    `uidnext` is RFC 3501's next uid; `checked_at` the time of that check; `since` the
+    setting of that name then, before which mail was left alone.
     """
 
     mailbox: str
     uidvalidity: int
     uidnext: int
     checked_at: datetime
+    since: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

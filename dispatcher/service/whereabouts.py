@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
 from typing import Final
 
 import structlog
@@ -10,7 +12,7 @@ import structlog
 from dispatcher.core.ledger import Identity, Place
 from dispatcher.core.message import MessageRef
 from dispatcher.ports import Mailbox, Selected
-from dispatcher.service.desk import Desk
+from dispatcher.service.desk import Desk, Policy
 
 _log = structlog.get_logger(__name__)
 
@@ -98,7 +100,11 @@ class Whereabouts:
         """Return what to remember of this check, for the ledger."""
         uidnext = min([self.selected.uidnext, *self._missing])
         return Place(
-            self._mailbox.name, self.selected.uidvalidity, uidnext, self._desk.clock.now()
+            self._mailbox.name,
+            self.selected.uidvalidity,
+            uidnext,
+            self._desk.clock.now(),
+            self._since,
         )
 
     def _remembered(self, selected: Selected) -> dict[int, Identity]:
@@ -126,9 +132,34 @@ class Whereabouts:
             with ledger.writing() as writer:
                 writer.absent([MessageRef(name, place.uidvalidity, uid) for uid in old])
                 writer.remember(Place(name, selected.uidvalidity, 1, self._desk.clock.now()))
+        elif place is not None:
+            self._take_back(place)
         self._known = dict(ledger.known(name, selected.uidvalidity))
         self._looked_at = None
         self._missing.clear()
+
+    @property
+    def _since(self) -> date | None:
+        return self._desk.policy.since.get(self._mailbox.name)
+
+    def _take_back(self, place: Place) -> None:
+        """Forget mail that an earlier `since` left alone and today's does not: read anew.
+
+        Foreign mail of that time is read once more with it, which changes nothing.
+        """
+        if place.since is None or (self._since is not None and self._since >= place.since):
+            return
+        ledger = self._desk.ledger
+        before = Policy(frozenset(), since={place.mailbox: place.since})
+        refs = [
+            MessageRef(place.mailbox, place.uidvalidity, uid)
+            for uid, identity in ledger.known(place.mailbox, place.uidvalidity).items()
+            if before.leaves_alone(place.mailbox, identity)
+        ]
+        ours = ledger.entries_at(refs)
+        with ledger.writing() as writer:
+            writer.absent([ref for ref in refs if ref not in ours])
+            writer.remember(replace(place, uidnext=1, since=self._since))
 
     def _next(self) -> int:
         place = self._desk.ledger.place(self._mailbox.name)

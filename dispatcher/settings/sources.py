@@ -17,6 +17,7 @@ from dispatcher.yaml_text import Items, Kind, Node, Scalar, suggestion
 
 # The only key that the environment has and the file has not.
 _PASSWORD: Final = "PASSWORD"  # noqa: S105 - the key's name
+_LONGEST: Final = 18
 _LISTS: Final = frozenset({"senders", "to"})
 
 
@@ -49,7 +50,9 @@ def plain(node: Node) -> Any:
         case Kind.BOOLEAN:
             return node.text.casefold() == "true"
         case Kind.INTEGER:
-            return int(node.text, 0)
+            # `1_000` is a number in YAML 1.1 alone, and no number of ours is a long one.
+            plain_digits = "_" not in node.text and len(node.text) <= _LONGEST
+            return int(node.text, 0) if plain_digits else Ambiguous(node.text)
         case Kind.FLOAT:
             return float(node.text)
         case Kind.LEADING_ZERO | Kind.YES_NO:

@@ -57,7 +57,7 @@ class Sending:
     recipient: str
     truth: Truth
     case: str
-    lane: str
+    lane: str = field(repr=False)
     flags: tuple[str, ...] = ()
 
 

@@ -17,6 +17,7 @@ from contextlib import closing
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 from aiosmtpd.smtp import SMTP, Envelope
 from aiosmtpd.smtp import Session as SMTPSession
@@ -39,8 +40,10 @@ _LARGEST: Final = 32 * 1024 * 1024
 _LONGEST_COMMAND: Final = 2**20  # a list of thousands of UIDs is one line
 _START: Final = 15.0
 _STOP: Final = 10.0
+_ROUNDS: Final = 5
 
 _T = TypeVar("_T")
+_Transports = WeakSet[asyncio.WriteTransport]
 
 
 class EmbeddedServers:
@@ -120,13 +123,15 @@ class EmbeddedServers:
         for name in ("pymap", "mail.log"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._mailboxes = await _mailboxes(self.users)
-        imap, smtp = await _imap(self._mailboxes), await _smtp(self._mailboxes)
+        opened: _Transports = WeakSet()
+        imap = await _imap(self._mailboxes, opened)
+        smtp = await _smtp(self._mailboxes, opened)
         with closing(imap), closing(smtp):
             self.imap_port, self.smtp_port = _port(imap), _port(smtp)
             ready.set_result(None)
             await self._stopped.wait()
             self._mailboxes = None
-        await _drop_connections()
+        await _drop(opened)
 
 
 def _port(server: Server) -> int:
@@ -224,6 +229,28 @@ class _WholeReplies(StreamWriter):
         await super().drain()
 
 
+class _Smtp(SMTP):
+    """aiosmtpd, which notes its connections so that they can be ended."""
+
+    def __init__(
+        self, mailboxes: _Mailboxes, opened: _Transports, loop: AbstractEventLoop
+    ) -> None:
+        super().__init__(
+            mailboxes,
+            data_size_limit=_LARGEST,
+            enable_SMTPUTF8=True,
+            hostname="simulator.invalid",
+            ident="simulator",
+            loop=loop,
+        )
+        self._opened = opened
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            self._opened.add(transport)
+        super().connection_made(transport)
+
+
 async def _mailboxes(users: Mapping[str, str]) -> _Mailboxes:
     # What pymap's own command line would have read.
     arguments = Namespace(passlib_cfg=None, proxy_protocol=None, inherited_sockets=None)
@@ -247,12 +274,13 @@ async def _mailboxes(users: Mapping[str, str]) -> _Mailboxes:
     return _Mailboxes(login, users)
 
 
-async def _imap(mailboxes: _Mailboxes) -> Server:
+async def _imap(mailboxes: _Mailboxes, opened: _Transports) -> Server:
     loop = asyncio.get_running_loop()
     serve = IMAPServer(mailboxes.login, mailboxes.login.config)
 
     def accept() -> asyncio.StreamReaderProtocol:
         async def connected(reader: StreamReader, writer: StreamWriter) -> None:
+            opened.add(writer.transport)
             whole = _WholeReplies(writer, protocol, reader)
             await serve(reader, whole, SocketInfo.get(writer, None))
 
@@ -263,24 +291,26 @@ async def _imap(mailboxes: _Mailboxes) -> Server:
     return await loop.create_server(accept, HOST, 0)
 
 
-async def _smtp(mailboxes: _Mailboxes) -> Server:
+async def _smtp(mailboxes: _Mailboxes, opened: _Transports) -> Server:
     loop = asyncio.get_running_loop()
 
     def accept() -> SMTP:
-        return SMTP(
-            mailboxes,
-            data_size_limit=_LARGEST,
-            enable_SMTPUTF8=True,
-            hostname="simulator.invalid",
-            ident="simulator",
-            loop=loop,
-        )
+        return _Smtp(mailboxes, opened, loop)
 
     return await loop.create_server(accept, HOST, 0)
 
 
-async def _drop_connections() -> None:
+async def _drop(opened: _Transports) -> None:
+    """End every connection, whatever its client is waiting for."""
+    # One that was accepted a moment ago has its transport a few rounds later.
+    for _ in range(_ROUNDS):
+        await asyncio.sleep(0)
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    for transport in tuple(opened):
+        transport.abort()
+    # An aborted transport closes its socket in the loop's next round.
+    for _ in range(_ROUNDS):
+        await asyncio.sleep(0)

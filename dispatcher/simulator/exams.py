@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from random import Random
 from typing import Final
@@ -75,9 +75,8 @@ def exam(
     """Invent a test sampled at most `age` before `now` and integrated before `now`."""
     minutes = max(60, int(age.total_seconds()) // 60)
     ago = rng.randrange(45, minutes)
-    # Counted on the instant and shown in local time: never an hour that does not exist.
-    sampled_at = _paris(now - timedelta(minutes=ago))
-    integrated_at = _paris(now - timedelta(minutes=rng.randrange(5, min(ago, 600))))
+    sampled_at = shifted(now, -timedelta(minutes=ago))
+    integrated_at = shifted(now, -timedelta(minutes=rng.randrange(5, min(ago, 600))))
     code = rng.choice(tuple(ANALYSES))
     chosen = rng.choices(tuple(_WEIGHTS), tuple(_WEIGHTS.values()))[0]
     return Exam(
@@ -86,9 +85,18 @@ def exam(
         code=code,
         label=ANALYSES[code],
         outcome=outcome or chosen,
-        sampled_at=sampled_at,
-        integrated_at=integrated_at,
+        sampled_at=sampled_at.replace(second=0, microsecond=0),
+        integrated_at=integrated_at.replace(second=0, microsecond=0),
     )
+
+
+def shifted(at: datetime, by: timedelta) -> datetime:
+    """Return the instant that much later, in Europe/Paris.
+
+    Added in UTC: Python adds to the clock on the wall, which may give an hour that does
+    not exist.
+    """
+    return (at.astimezone(UTC) + by).astimezone(PARIS)
 
 
 def file_number(rng: Random, sampled_at: datetime) -> str:
@@ -128,7 +136,3 @@ _SHAPES: Final[tuple[Callable[[Random, datetime], str], ...]] = (
     _digits_only,
     _short,
 )
-
-
-def _paris(at: datetime) -> datetime:
-    return at.astimezone(PARIS).replace(second=0, microsecond=0)

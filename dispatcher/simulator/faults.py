@@ -201,11 +201,12 @@ def _unknown_site(name: str) -> Fault:
 
 
 def _sent_again(about: Case) -> tuple[Sending, ...]:
-    """Send the same document in a new message, an hour later by its date."""
+    """Send the same document in a new message, a moment later by its date."""
     first = certificate(about)
     document = first.truth.document or b""
     letter = about.letter(document)
-    letter = replace(letter, written_at=letter.written_at + timedelta(hours=1))
+    later = exams.shifted(letter.written_at, timedelta(seconds=30))
+    letter = replace(letter, written_at=later)
     truth = about.truth("duplicate", document)
     again = sending(about, letter, truth, name="sent-again")
     return (replace(first, case="sent-again"), again)

@@ -35,14 +35,14 @@ def all_kinds(rng: Random, now: datetime, *, recipient: str) -> list[Sending]:
 
 
 def _message(kind: _Kind, rng: Random, now: datetime, recipient: str) -> Sending:
-    written_at = now - timedelta(minutes=rng.randrange(1, 24 * 60))
+    written_at = exams.shifted(now, -timedelta(minutes=rng.randrange(1, 24 * 60)))
     letter = Letter(
         subject=kind.subject,
         facts={},
         enclosures=kind.enclose(rng, now),
         sender=kind.sender,
         recipient=recipient,
-        written_at=written_at.astimezone(exams.PARIS).replace(microsecond=0),
+        written_at=written_at.replace(microsecond=0),
         message_id=mail.message_id(rng, kind.sender.rpartition("@")[2].rstrip(">")),
         opening=kind.text,
         closing=(),

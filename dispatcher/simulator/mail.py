@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 
-from dispatcher.simulator.exams import Exam
+from dispatcher.simulator.exams import Exam, shifted
 from dispatcher.simulator.people import Patient
 
 # All of this is printed in the guide: pages 10 to 12 of version 1.2.
@@ -108,7 +108,7 @@ def letter(
         enclosures=(Enclosure(file_name(patient, exam), document),),
         sender=sender,
         recipient=recipient,
-        written_at=exam.integrated_at + timedelta(seconds=rng.randrange(20, 240)),
+        written_at=shifted(exam.integrated_at, timedelta(seconds=rng.randrange(20, 240))),
         message_id=message_id(rng),
     )
 

@@ -49,7 +49,8 @@ def certificate(
 ) -> bytes:
     """Return the certificate as a PDF of one page.
 
-    `size`: exact number of bytes wanted; a page that takes more stays as it is. `edition` tells a corrected certificate from the first one of the same file.
+    `size`: exact number of bytes wanted; a page that takes more stays as it is.
+    `edition` tells a corrected certificate from the first one of the same file.
     """
     page = FPDF(format="A4")
     page.set_creation_date(exam.integrated_at)
@@ -86,9 +87,11 @@ def with_objects(pdf: bytes, objects: tuple[bytes, ...], *, catalog: bytes = b""
         found = re.search(rb"(?s)\n%d 0 obj\n<<(.*?)>>\nendobj" % root, pdf)
         if found is None:
             raise ValueError("the document has no catalog where one was expected")
-        named.insert(0, (root, b"<<" + found[1] + _numbered(catalog, first) + b">>"))
+        # What fpdf2 wrote about opening would hide ours: the first of two keys counts.
+        kept = re.sub(rb"/OpenAction \[.*?\]", b"", found[1])
+        named.insert(0, (root, b"<<" + kept + _numbered(catalog, first) + b">>"))
     out = bytearray(pdf.rstrip() + b"\n")
-    table = bytearray(b"xref\n")
+    table = bytearray(b"xref\n0 1\n0000000000 65535 f \n")
     for number, body in named:
         table += b"%d 1\n%010d 00000 n \n" % (number, len(out))
         out += b"%d 0 obj\n%s\nendobj\n" % (number, body)

@@ -80,7 +80,7 @@ def _engine(path: Path, busy_timeout: float, *, pool_size: int, max_overflow: in
         hide_parameters=True,  # file numbers are among them
     )
     event.listen(engine, "connect", _set_up)
-    event.listen(engine, "handle_error", _class_error)
+    event.listen(engine, "handle_error", _class_error, retval=True)
     return engine
 
 
@@ -102,9 +102,9 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
-def _class_error(context: ExceptionContext) -> None:
+def _class_error(context: ExceptionContext) -> BaseException:
     """Let every error of the database leave as one of ours, wherever it arises."""
-    context.chained_exception = classed(context.original_exception)
+    return classed(context.original_exception)
 
 
 def classed(error: BaseException) -> BaseException:

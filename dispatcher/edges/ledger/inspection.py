@@ -15,12 +15,16 @@ from dispatcher.edges.ledger.schema import ENTRY, EVENT, FOREIGN
 
 def flaws(connection: Connection, secret: bytes) -> tuple[str, ...]:
     """Return one sentence for each contradiction; ids only, never a value of a line."""
-    found = [*_file(connection), *_guards(connection), *_counters(connection)]
+    return tuple(_file(connection)) or tuple(_contradictions(connection, secret))
+
+
+def _contradictions(connection: Connection, secret: bytes) -> list[str]:
+    found = [*_guards(connection), *_counters(connection)]
     after = 0
     while lines := _lines(connection, after):
         found.extend(_lines_flaws(connection, lines, secret))
         after = lines[-1]["seq"]
-    return tuple(found)
+    return found
 
 
 def _file(connection: Connection) -> Iterator[str]:

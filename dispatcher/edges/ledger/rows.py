@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -199,8 +199,13 @@ def act_of(line: RowMapping) -> Act:
 
 def place_of(line: RowMapping) -> Place:
     """Return what is remembered of a mailbox."""
+    since = line["since"]
     return Place(
-        line["mailbox"], line["uidvalidity"], line["uidnext"], read_time(line["checked_at"])
+        line["mailbox"],
+        line["uidvalidity"],
+        line["uidnext"],
+        read_time(line["checked_at"]),
+        None if since is None else date.fromisoformat(since),
     )
 
 

@@ -103,6 +103,7 @@ PLACE: Final = Table(
     Column("uidvalidity", Integer),
     Column("uidnext", Integer),
     Column("checked_at", Text),
+    Column("since", Text),
 )
 
 COUNTER: Final = Table(

@@ -218,8 +218,11 @@ class SqlLedger:
 
     def flaws(self) -> tuple[str, ...]:
         """See `ports.Ledger.flaws`."""
-        with self._reading() as connection:
-            return flaws(connection, self._secret)
+        try:
+            with self._reading() as connection:
+                return flaws(connection, self._secret)
+        except ConfigInvalid as damage:  # it cannot even be read to the end
+            return damage.problems
 
     # --- what people may ask beside
 

@@ -58,7 +58,8 @@ _FOREIGN: Final = upsert(FOREIGN).on_conflict_do_update(
 _PLACE: Final = upsert(PLACE).on_conflict_do_update(
     index_elements=["mailbox"],
     set_={
-        n: getattr(upsert(PLACE).excluded, n) for n in ("uidvalidity", "uidnext", "checked_at")
+        n: getattr(upsert(PLACE).excluded, n)
+        for n in ("uidvalidity", "uidnext", "checked_at", "since")
     },
 )
 _COUNT: Final = (
@@ -213,6 +214,7 @@ class SqlWriter:
             "uidvalidity": place.uidvalidity,
             "uidnext": place.uidnext,
             "checked_at": rows.stored_time(life.utc(place.checked_at)),
+            "since": None if place.since is None else place.since.isoformat(),
         }
         self._many(_PLACE, [line])
 

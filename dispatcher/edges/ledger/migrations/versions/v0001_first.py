@@ -94,7 +94,8 @@ _TABLES: Final = (
         mailbox TEXT PRIMARY KEY NOT NULL,
         uidvalidity INTEGER NOT NULL,
         uidnext INTEGER NOT NULL,
-        checked_at TEXT NOT NULL
+        checked_at TEXT NOT NULL,
+        since TEXT
     ) STRICT""",
     """CREATE TABLE counter (
         name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL CHECK (value >= 0)
