@@ -180,7 +180,7 @@ def test_a_group_is_flushed_whole_then_named_then_the_folder_is_flushed_once(
 
     def fsync(fd: int) -> None:
         real_fsync(fd)
-        steps.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file")
+        steps.append("folder" if _is_folder(fd) else "file")
 
     def link(*args: object, **options: object) -> None:
         real_link(*args, **options)  # type: ignore[arg-type] # passed on as they came
@@ -691,6 +691,20 @@ def test_what_is_found_is_made_durable_before_it_counts(
     assert isinstance(the(folder.deliver([order()])), Unavailable)
 
 
+def test_what_is_found_is_flushed_as_a_file_and_as_a_name(
+    folder: SiteFolder, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / NAME).write_bytes(PDF)
+    flushed: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: flushed.append(_is_folder(fd)))
+    folder.find(order())
+    assert flushed == [False, True]
+
+
+def _is_folder(fd: int) -> bool:
+    return stat.S_ISDIR(os.fstat(fd).st_mode)
+
+
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP])
 def test_a_file_system_that_cannot_flush_a_folder_is_no_alarm(
     code: int, folder: SiteFolder, faults: Faults
@@ -850,16 +864,27 @@ def test_a_leftover_that_had_its_name_already_does_not_hurt_the_named_file(
     receipt = the(folder.deliver([order("4f2a")]))
     assert isinstance(receipt, Receipt)
     assert receipt.already_there
-    assert contents(place)[NAME] == PDF
+    assert contents(place) == {NAME: PDF}
 
 
-def test_looking_changes_nothing(folder: SiteFolder, place: Path) -> None:
-    (place / ".sidep-4f2a.part").write_bytes(PDF[:5])
+def test_looking_changes_nothing_of_others(folder: SiteFolder, place: Path) -> None:
+    (place / ".sidep-other.part").write_bytes(PDF[:5])
     before = place.stat().st_mtime_ns
     assert folder.find(order("4f2a")) is None
     list(folder.check())
-    assert os.listdir(place) == [".sidep-4f2a.part"]
+    assert os.listdir(place) == [".sidep-other.part"]
     assert place.stat().st_mtime_ns == before
+
+
+def test_settling_a_delivery_removes_what_its_killed_attempt_left(
+    folder: SiteFolder, place: Path
+) -> None:
+    folder.deliver([order()])
+    (named,) = place.iterdir()
+    os.link(named, place / ".sidep-4f2a.part")
+    (place / ".sidep-other.part").write_bytes(b"another delivery is under way")
+    assert folder.find(order()) is not None
+    assert sorted(path.name for path in place.iterdir()) == [".sidep-other.part", NAME]
 
 
 def test_leftovers_of_long_ago_go_with_the_next_delivery_and_recent_ones_stay(

@@ -8,6 +8,7 @@ import stat
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -32,13 +33,22 @@ class Listing:
 
     def __init__(self, folder: OpenFolder) -> None:
         self._folder = folder
-        self._names: defaultdict[str, list[str]] = defaultdict(list)
-        self.parts: list[str] = []
-        for name in folder.names():
-            if is_part(name):
-                self.parts.append(name)
-            else:
-                self.add(name)
+
+    @cached_property
+    def _all(self) -> list[str]:
+        return self._folder.names()
+
+    @cached_property
+    def _names(self) -> defaultdict[str, list[str]]:
+        names: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self._all:
+            names[folded(name)].append(name)
+        return names
+
+    @property
+    def parts(self) -> list[str]:
+        """The temporary names of ours."""
+        return [name for name in self._all if is_part(name)]
 
     def add(self, name: str) -> None:
         """Note a name that appeared since."""
@@ -46,10 +56,17 @@ class Listing:
             self._names[folded(name)].append(name)
 
     def holding(self, order: Order) -> str | None:
-        """Return the file that is this very document, or None. Raises OSError."""
-        for candidate in candidates(order.document.name, order.document.sha256):
+        """Return the file that is this very document, or None. Raises OSError.
+
+        The folder is listed only when the document is not under its plain name.
+        """
+        content = order.document.content
+        names = tuple(candidates(order.document.name, order.document.sha256))
+        if self._folder.holds(names[0], content):
+            return names[0]
+        for candidate in names:
             for name in self._names.get(folded(candidate), ()):
-                if self._folder.holds(name, order.document.content):
+                if self._folder.holds(name, content):
                     return name
         return None
 
@@ -110,6 +127,7 @@ class Group:
             self._outcomes[order.id] = faults.cannot_look(self._directory, error)
             return True
         if name is not None:
+            self._folder.remove_part(order.id)
             self._outcomes[order.id] = self._receipt(name, already_there=True)
         return name is not None
 

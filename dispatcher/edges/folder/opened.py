@@ -141,6 +141,13 @@ class OpenFolder:
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self._fd)
 
+    def remove_part(self, order_id: str) -> None:
+        """Remove the temporary file of this order, if it is one."""
+        name = part_name(order_id)
+        found = self.look(name)
+        if found is not None and stat.S_ISREG(found.st_mode):
+            self.remove(name)
+
     def flush(self) -> None:
         """Make the names durable."""
         try:

@@ -56,12 +56,14 @@ class SiteFolder:
     def find(self, order: Order) -> Receipt | None:
         """Return the receipt of the same content under one of its names, else None.
 
-        What is found has been made durable. Raises Unavailable when the folder cannot be
-        looked into. Nothing changes.
+        What is found has been made durable. The temporary file that a killed attempt at
+        this very order left is removed: it is a copy nobody would look after. Raises
+        Unavailable when the folder cannot be looked into.
         """
 
         def look(folder: OpenFolder) -> Receipt | None:
             name = Listing(folder).holding(order)
+            folder.remove_part(order.id)
             if name is None:
                 return None
             folder.flush()
