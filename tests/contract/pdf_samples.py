@@ -138,11 +138,12 @@ def said_to_be_encrypted(how: bytes) -> bytes:
     return written(bodies, trailer=b"/Root 1 0 R /Encrypt 9 0 R /ID [(a) (b)]")
 
 
-def paged(count: int) -> bytes:
-    """Return a document of so many pages."""
+def paged(count: int, content: bytes = TEXT) -> bytes:
+    """Return a document of so many pages, with the same content on each."""
     kids = b" ".join(b"%d 0 R" % (10 + n) for n in range(count))
     pages = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (kids, count)
-    return pdf(more={2: pages, **{10 + n: PAGE % RESOURCES for n in range(count)}})
+    more = {2: pages, **{10 + n: PAGE % RESOURCES for n in range(count)}}
+    return pdf(content=content, more=more)
 
 
 def nested(depth: int) -> bytes:

@@ -755,17 +755,20 @@ def test_a_handle_that_stays_stale_is_unavailable(folder: SiteFolder, faults: Fa
     assert len(faults.calls) == 2
 
 
-def test_a_stale_handle_does_not_hide_a_delivery(folder: SiteFolder, faults: Faults) -> None:
-    folder.deliver([order()])
+def test_a_stale_handle_does_not_hide_a_delivery(
+    folder: SiteFolder, place: Path, faults: Faults
+) -> None:
+    (place / NAME.upper()).write_bytes(PDF)
     faults.fail("listdir", errno.ESTALE)
     assert isinstance(folder.find(order()), Receipt)
 
 
 @pytest.mark.parametrize("call", ["open", "listdir", "stat", "read"])
 def test_a_folder_that_cannot_be_looked_into_proves_no_absence(
-    call: str, folder: SiteFolder, faults: Faults
+    call: str, folder: SiteFolder, place: Path, faults: Faults
 ) -> None:
-    folder.deliver([order()])
+    # Under another case, so that only the list of names leads to it.
+    (place / NAME.upper()).write_bytes(PDF)
     faults.fail(call, errno.EIO)
     with pytest.raises(Unavailable):
         folder.find(order())

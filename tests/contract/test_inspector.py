@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -243,6 +244,10 @@ def hidden_in_streams(*, catalog: bytes, more: dict[int, bytes] | None = None) -
                 more={8: b"<< /FT /Tx /T (a) /AA << /K %s >> >>" % JS},
             ),
             id="on a form's field",
+        ),
+        pytest.param(
+            sample.pdf(content=sample.TEXT + b" 8 %c\n0 obj << /S /JavaScript >> endobj"),
+            id="where only a repairing viewer looks",
         ),
         pytest.param(
             sample.pdf(
@@ -494,6 +499,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_poisonous_document_costs_two_seconds_and_300_mb_and_hurts_no_other(
     bomb: str,
@@ -502,16 +508,34 @@ def test_a_poisonous_document_costs_two_seconds_and_300_mb_and_hurts_no_other(
     inspector = PdfInspector()
     try:
         of(inspector, SOUND)
-        started = time.monotonic()
+        pid, before = child(inspector), cpu_of_ended_children()
+        started, ran = time.monotonic(), status_seconds(pid)
         poisoned = of(inspector, content, ("Dupont", "Zoé"))
-        spent = time.monotonic() - started
-        assert poisoned.problem in {None, UNREADABLE}
-        # Two seconds of the document's own, and a margin for this machine.
-        assert spent < 2.5
-        assert peak(inspector) < 300 << 20
-        assert of(inspector, SOUND) == Inspection(pages=1)
+        waited = time.monotonic() - started
+        memory = peak(inspector)
     finally:
         inspector.close()
+    assert poisoned.problem in {None, UNREADABLE}
+    assert memory < 300 << 20
+    # By the clock two seconds, but for a machine so busy that the child hardly ran.
+    spent = cpu_of_ended_children() - before - ran
+    assert spent < 2.5
+    assert waited < 2.5 or (spent < 1.8 and waited < 7)
+    assert of(inspector, SOUND) == Inspection(pages=1)
+    inspector.close()
+
+
+def cpu_of_ended_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_a_text_that_takes_too_long_to_read_is_not_the_document_s_fault(
+    pdf: PdfInspector,
+) -> None:
+    words = b"BT /F1 9 Tf " + b"(a) Tj 1 0 Td " * 15_000 + b"ET"
+    found = of(pdf, sample.paged(10, words), ("Dupont", "Zoé"))
+    assert found == Inspection(pages=10, names_patient=None)
 
 
 @pytest.mark.parametrize("bomb", ["30,000 objects", "objects that inflate"])
@@ -537,6 +561,12 @@ def child(inspector: PdfInspector) -> int | None:
 def status(pid: int | None, key: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key + ":"))
+
+
+def status_seconds(pid: int | None) -> float:
+    """Return the CPU time that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak(inspector: PdfInspector) -> int:
@@ -728,7 +758,24 @@ def test_a_child_that_dies_or_lies_over_a_document_makes_it_unreadable(
     found = of(inspector, SOUND + bytes(1 << 20))
     assert found.problem is UNREADABLE
     assert "Dupont" not in found.detail
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
+
+
+def test_a_machine_too_busy_to_read_a_document_in_time_does_not_blame_it(
+    fresh: Callable[..., PdfInspector],
+) -> None:
+    """The child is stopped for longer than a document's time, as a paused machine is."""
+    inspector = fresh(limits=Limits(wall_time=0.5))
+    of(inspector, SOUND)
+    pid = child(inspector)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    waking = threading.Timer(0.8, os.kill, (pid, signal.SIGCONT))
+    waking.start()
+    try:
+        assert of(inspector, SOUND) == Inspection(pages=1)
+    finally:
+        waking.join()
 
 
 def test_several_threads_may_ask_at_once(fresh: Callable[..., PdfInspector]) -> None:

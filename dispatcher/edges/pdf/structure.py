@@ -19,7 +19,7 @@ from dispatcher.edges.pdf.wire import Answer
 
 # Acrobat looks for both marks in this many bytes (ISO 32000-1, annex H.3, notes 13 and 18).
 _MARGIN: Final = 1024
-# Text is asked of the first pages only, and for no longer than this, in seconds.
+# Text is asked of the first pages only, and for no longer than this, in seconds of CPU.
 _MOST_PAGES_READ: Final = 10
 _TEXT_TIME: Final = 1.0
 
@@ -137,10 +137,10 @@ def _at_most(seconds: float) -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise _OutOfTime
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from dispatcher.edges.pdf import wire
@@ -16,13 +19,23 @@ from dispatcher.errors import Unavailable
 
 _CHUNK: Final = 1 << 16
 
+# A child that ran less than this part of the time was starved, by no fault of a document;
+# it is then asked again every so many seconds, up to so many times the time.
+_RAN: Final = 0.75
+_AGAIN: Final = 0.1
+_STARVED: Final = 3
+
+Left = Callable[[], float]
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a document may cost. Times are seconds, `memory` is bytes.
 
-    `memory` bounds the child as a whole. `documents` is how many one child reads before a
-    fresh one takes its place; `start_time` how long a child may take to begin.
+    `wall_time` is what a document gets; on a machine so busy that the child hardly ran in
+    it, three times that, so that nobody has to release a sound document. `memory` bounds
+    the child as a whole. `documents` is how many one child reads before a fresh one takes
+    its place; `start_time` how long a child may take to begin.
     """
 
     wall_time: float = 2.0
@@ -56,9 +69,9 @@ class Worker:
         """
         process = self._running()
         try:
-            deadline = time.monotonic() + self._limits.wall_time
-            _write(process, wire.framed(wire.question(content, names)), deadline)
-            answer = wire.read_answer(_read_frame(process, deadline))
+            left = _Patience(process.pid, self._limits.wall_time).left
+            _write(process, wire.framed(wire.question(content, names)), left)
+            answer = wire.read_answer(_read_frame(process, left))
         except (Died, OSError, wire.Garbled) as error:
             self.end()
             raise Died from error
@@ -111,7 +124,8 @@ class Worker:
         try:
             for pipe in (process.stdin, process.stdout):
                 os.set_blocking(_descriptor(pipe), False)
-            word = _read_frame(process, time.monotonic() + self._limits.start_time)
+            until = time.monotonic() + self._limits.start_time
+            word = _read_frame(process, lambda: until - time.monotonic())
         except (Died, OSError, wire.Garbled) as error:
             self.end()
             raise Unavailable("the PDF reader does not start", hint=hint) from error
@@ -128,27 +142,27 @@ def _descriptor(pipe: object) -> int:
     return int(fileno())
 
 
-def _write(process: subprocess.Popen[bytes], payload: bytes, deadline: float) -> None:
+def _write(process: subprocess.Popen[bytes], payload: bytes, left: Left) -> None:
     fd = _descriptor(process.stdin)
-    left = memoryview(payload)
-    while left:
-        _wait(fd, select.POLLOUT, deadline)
+    rest = memoryview(payload)
+    while rest:
+        _wait(fd, select.POLLOUT, left)
         with contextlib.suppress(BlockingIOError):
-            left = left[os.write(fd, left[:_CHUNK]) :]
+            rest = rest[os.write(fd, rest[:_CHUNK]) :]
 
 
-def _read_frame(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+def _read_frame(process: subprocess.Popen[bytes], left: Left) -> bytes:
     fd = _descriptor(process.stdout)
-    (length,) = wire.LENGTH.unpack(_read(fd, wire.LENGTH.size, deadline))
+    (length,) = wire.LENGTH.unpack(_read(fd, wire.LENGTH.size, left))
     if length > wire.LONGEST_ANSWER:
         raise wire.Garbled
-    return _read(fd, length, deadline)
+    return _read(fd, length, left)
 
 
-def _read(fd: int, size: int, deadline: float) -> bytes:
+def _read(fd: int, size: int, left: Left) -> bytes:
     got = bytearray()
     while len(got) < size:
-        _wait(fd, select.POLLIN, deadline)
+        _wait(fd, select.POLLIN, left)
         with contextlib.suppress(BlockingIOError):
             chunk = os.read(fd, size - len(got))
             if not chunk:
@@ -157,13 +171,45 @@ def _read(fd: int, size: int, deadline: float) -> bytes:
     return bytes(got)
 
 
-def _wait(fd: int, event: int, deadline: float) -> None:
-    """Return when the pipe is ready; raises Died after the deadline.
+def _wait(fd: int, event: int, left: Left) -> None:
+    """Return when the pipe is ready; raises Died when no time is left.
 
-    It is asked once even after it: a machine that stood still must not blame a document.
+    It is asked once even then: a machine that stood still must not blame a document.
     """
     poll = select.poll()
     poll.register(fd, event)
-    left = max(0.0, deadline - time.monotonic())
-    if not poll.poll(left * 1000):
-        raise Died
+    while True:
+        seconds = max(0.0, left())
+        if poll.poll(seconds * 1000):
+            return
+        if seconds == 0.0:
+            raise Died
+
+
+class _Patience:
+    """How long one answer is waited for."""
+
+    def __init__(self, pid: int, seconds: float) -> None:
+        self._pid = pid
+        self._seconds = seconds
+        self._asked_at = time.monotonic()
+        self._used_before = _cpu_seconds(pid)
+
+    def left(self) -> float:
+        """Return the seconds to wait now, none or less when it is over."""
+        waited = time.monotonic() - self._asked_at
+        if waited < self._seconds or waited >= _STARVED * self._seconds:
+            return self._seconds - waited
+        ran = _cpu_seconds(self._pid) - self._used_before
+        return _AGAIN if ran < _RAN * self._seconds else 0.0
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return what a process has run so far (proc(5), /proc/pid/stat, fields 14 and 15)."""
+    try:
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+        )
+    except OSError:
+        return math.inf
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
