@@ -89,7 +89,7 @@ def _listen(client: Client, bell: Bell, until: float) -> bool:
     # Before any polling: what came in one packet with the `+` is in our buffer already, and
     # TLS may hold bytes that no poll can see.
     pause = client.limits.noise
-    while (left := until - time.monotonic()) > 0:
+    while not client.hear() and (left := until - time.monotonic()) > 0:
         if not client.wire.receive_waiting():
             pause = client.limits.noise
             bell.hear(left, client.wire.sock)
