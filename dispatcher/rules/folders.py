@@ -75,7 +75,7 @@ def _spelling(path: str) -> str:
     # Windows shares know neither letter case nor Unicode forms. normpath takes care of
     # `..`, doubled and trailing slashes; POSIX leaves two leading slashes alone.
     plain = os.path.normpath("/" + path.lstrip("/"))
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", plain).casefold())
+    return unicodedata.normalize("NFC", plain.casefold())
 
 
 def _seen_on_disk(paths: tuple[str, ...]) -> Mapping[str, tuple[Hashable, ...]]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from dispatcher.settings.outline import Keys
 from dispatcher.settings.secret import Secret, exposed, variable
+from dispatcher.settings.shape import SIDEP
 from dispatcher.settings.values import loopback
 
 Discord = tuple[Keys, str, str]
@@ -175,7 +176,7 @@ def _alerts(
         return
     never = {_folded(box.get("username")) for box in boxes.values()}
     never |= {_folded(sender) for sender in senders} if isinstance(senders, list) else set()
-    never.add("noreply.sidep@enovacom.easycrypt.fr")
+    never.add(SIDEP)
     for recipient in recipients:
         if _folded(recipient) in never - {""}:
             yield (

@@ -369,7 +369,8 @@ def test_a_secret_file_that_holds_no_password_is_refused_without_showing_it(
     file.write_bytes(content)
     with pytest.raises(Refused) as caught:
         lbm.password()
-    assert "secret\\xe9" not in repr(caught.value.__cause__)
+    # The library's error would repeat the bytes in a traceback.
+    assert caught.value.__cause__ is None
     assert caught.value.__context__ is None or caught.value.__suppress_context__
     assert caught.value.hint
 
@@ -410,6 +411,8 @@ def test_no_password_shows_in_settings_or_errors(path: Path) -> None:
         pytest.param("host:", "3:5: ", id="no host"),
         pytest.param("host: [a]", "3:11: ", id="a list of hosts"),
         pytest.param("port: 0143", "3:11: ", id="an octal-looking port"),
+        pytest.param("port: 1_143", "3:11: ", id="a low line in a port"),
+        pytest.param(f"port: {'9' * 5000}", "3:11: ", id="a port of 5,000 digits"),
         pytest.param("port: true", "3:11: ", id="true for a port"),
         pytest.param("port: 65536", "3:11: mailboxes.lbm.port: 65536", id="too large a port"),
         pytest.param("port: -1", "3:11: ", id="a negative port"),
