@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from dispatcher.settings.outline import Keys, field_at, fields, section_at
+from dispatcher.settings.values import Wrong
 from dispatcher.yaml_text import Items, Mark, Node, Problems, Table, shown, suggestion
 
 
@@ -28,9 +29,9 @@ class Teller:
     def tell_all(self, error: ValidationError) -> None:
         """Record every problem that pydantic found. None repeats a value it was given."""
         for detail in error.errors(include_url=False, include_input=False):
-            self._tell(detail)
+            self._tell(dict(detail))
 
-    def _tell(self, detail: ErrorDetails) -> None:
+    def _tell(self, detail: Mapping[str, Any]) -> None:
         keys = tuple(str(part) for part in detail["loc"] if part != "[key]")
         key, value = self._marks(keys)
         match detail["type"]:
@@ -38,10 +39,9 @@ class Teller:
                 self._record(keys, key, f"unknown key `{shown(keys[-1])}`", _instead_of(keys))
             case "missing":
                 self._record(keys, key, f"`{'.'.join(keys)}` is missing", _addition(keys))
-            case "wrong":
-                context = detail.get("ctx", {})
-                named = f"{_name(keys)}: {context['what']}"
-                self._record(keys, value or key, named, str(context["instead"]))
+            case "value_error" if isinstance(wrong := detail["ctx"]["error"], Wrong):
+                named = f"{_name(keys)}: {wrong.what}"
+                self._record(keys, value or key, named, wrong.instead)
             case "enum" | "literal_error":
                 expected = detail.get("ctx", {}).get("expected", "")
                 words = str(expected).replace("'", "").replace(" or ", ", ")

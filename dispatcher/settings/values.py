@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from dispatcher.core.retention import Months
 from dispatcher.yaml_text import shown
@@ -23,10 +22,13 @@ class Ambiguous(str):
     __slots__ = ()
 
 
-def wrong(what: str, instead: str) -> PydanticCustomError:
-    """Return an error in the two halves that every problem has."""
-    # No value but these two reaches the message, so a secret cannot.
-    return PydanticCustomError("wrong", "{what}; {instead}", {"what": what, "instead": instead})
+class Wrong(ValueError):
+    """A value that does not fit, in the two halves that every problem has."""
+
+    def __init__(self, what: str, instead: str) -> None:
+        super().__init__(f"{what}; {instead}")
+        self.what = what
+        self.instead = instead
 
 
 def _text(value: object, example: str) -> str:
@@ -35,10 +37,10 @@ def _text(value: object, example: str) -> str:
         if isinstance(value, (int, float, Ambiguous)):
             said = f"`{value}` has no quotes and may be read as something else than text"
             example = f'"{value}"'
-        raise wrong(said, f"write {example}")
+        raise Wrong(said, f"write {example}")
     if not value.strip() or value != value.strip() or not value.isprintable():
         said = "the text is empty, has spaces around it or holds a control character"
-        raise wrong(said, f"write {example}")
+        raise Wrong(said, f"write {example}")
     return value
 
 
@@ -54,20 +56,20 @@ def integer(value: object) -> int:
         return value
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
-    raise wrong("this is not a whole number", "write digits alone, without a 0 in front")
+    raise Wrong("this is not a whole number", "write digits alone, without a 0 in front")
 
 
 def _port(value: object) -> int:
     number = integer(value)
     if not 0 < number <= _LAST_PORT:
-        raise wrong(f"{number} is not a port", f"write 1 to {_LAST_PORT}")
+        raise Wrong(f"{number} is not a port", f"write 1 to {_LAST_PORT}")
     return number
 
 
 def _count(value: object) -> int:
     number = integer(value)
     if number < 1:
-        raise wrong(f"{number} is too small", "write 1 or more")
+        raise Wrong(f"{number} is too small", "write 1 or more")
     return number
 
 
@@ -76,13 +78,13 @@ _MEASURE: Final = re.compile(r"([0-9]{1,9}) ?([A-Za-z]+)", re.ASCII)
 
 def _measure(value: object, units: Mapping[str, Any], example: str) -> tuple[int, Any]:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise wrong(f"{value} has no unit", f"write, for example, {example}")
+        raise Wrong(f"{value} has no unit", f"write, for example, {example}")
     match = _MEASURE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise wrong("a number with its unit belongs here", f"write, for example, {example}")
+        raise Wrong("a number with its unit belongs here", f"write, for example, {example}")
     unit = units.get(match[2].casefold())
     if unit is None:
-        raise wrong(f"`{shown(match[2])}` is not a unit here", f"write, for example, {example}")
+        raise Wrong(f"`{shown(match[2])}` is not a unit here", f"write, for example, {example}")
     return int(match[1]), unit
 
 
@@ -125,7 +127,7 @@ def duration(value: object, *, example: str = "60s") -> timedelta:
     number, unit = _measure(value, _TIMES, example)
     found: timedelta = number * unit
     if not timedelta() < found <= _LONGEST:
-        raise wrong("this is no time at all, or more than ten years", f"write {example}")
+        raise Wrong("this is no time at all, or more than ten years", f"write {example}")
     return found
 
 
@@ -137,14 +139,14 @@ def span(value: object) -> timedelta | Months:
     if isinstance(unit, timedelta):
         return duration(value, example="72h")
     if not 0 < number * unit <= _LONGEST_MONTHS:
-        raise wrong("this is no time at all, or more than ten years", "write 6 months")
+        raise Wrong("this is no time at all, or more than ten years", "write 6 months")
     return Months(number * unit)
 
 
 def _interval(value: object) -> timedelta:
     found = duration(value)
     if found > timedelta(hours=1):
-        raise wrong("a mailbox is looked at once an hour at least", "write, for example, 60s")
+        raise Wrong("a mailbox is looked at once an hour at least", "write, for example, 60s")
     return found
 
 
@@ -153,7 +155,7 @@ def size(value: object) -> int:
     number, unit = _measure(value, _SIZES, "10 MB")
     found: int = number * unit
     if not _LEAST_BYTES <= found <= _MOST_BYTES:
-        raise wrong("this is less than 1 kB or more than 256 MiB", "write, for example, 10 MB")
+        raise Wrong("this is less than 1 kB or more than 256 MiB", "write, for example, 10 MB")
     return found
 
 
@@ -166,8 +168,8 @@ def day(value: object) -> date:
         try:
             return date.fromisoformat(value)
         except ValueError:
-            raise wrong("there is no such day", "write, for example, 2021-06-29") from None
-    raise wrong("a date belongs here", "write it as year-month-day, as in 2021-06-29")
+            raise Wrong("there is no such day", "write, for example, 2021-06-29") from None
+    raise Wrong("a date belongs here", "write it as year-month-day, as in 2021-06-29")
 
 
 # --- texts -------------------------------------------------------------------------------
@@ -184,7 +186,7 @@ def host(value: object) -> str:
     text = _text(value, "imap.operateur.example")
     if _HOST.fullmatch(text) or _is_address(text):
         return text
-    raise wrong("this is not a host name", "write it alone, without imaps:// and without :993")
+    raise Wrong("this is not a host name", "write it alone, without imaps:// and without :993")
 
 
 def loopback(text: str) -> bool:
@@ -205,7 +207,7 @@ def _is_address(text: str) -> bool:
 def _keyword(value: object) -> str:
     text = _text(value, "SidepDispatched")
     if not _KEYWORD.fullmatch(text):
-        raise wrong("this cannot be an IMAP keyword", "write letters, as in SidepDispatched")
+        raise Wrong("this cannot be an IMAP keyword", "write letters, as in SidepDispatched")
     return text
 
 
@@ -213,26 +215,27 @@ def address(value: object) -> str:
     """Return one e-mail address, lower-cased, without a name beside it."""
     text = _text(value, "noreply@example.fr").lower()
     if not _ADDRESS.fullmatch(text):
-        raise wrong("this is not an e-mail address", "write it alone, as in noreply@example.fr")
+        raise Wrong("this is not an e-mail address", "write it alone, as in noreply@example.fr")
     return text
 
 
 def _addresses(value: object) -> tuple[str, ...]:
     if isinstance(value, (list, tuple, frozenset)) and value:
         return tuple(address(item) for item in value)
-    raise wrong("a list of addresses belongs here", "write [one@example.fr, two@example.fr]")
+    raise Wrong("a list of addresses belongs here", "write [one@example.fr, two@example.fr]")
 
 
 def _command(value: object) -> tuple[str, ...]:
     if isinstance(value, list):
         words = [_text(item, '["/usr/local/bin/token", "--fresh"]') for item in value]
     else:
+        text = _text(value, "/usr/local/bin/token")
         try:
-            words = shlex.split(_text(value, "/usr/local/bin/token"))
+            words = shlex.split(text)
         except ValueError:
-            raise wrong("a quote is not closed", "write the command as a list") from None
+            raise Wrong("a quote is not closed", "write the command as a list") from None
     if not words or not words[0].startswith("/"):
-        raise wrong(
+        raise Wrong(
             "the command has no full path", "write it from the root, as in /usr/local/bin/token"
         )
     return tuple(words)
@@ -241,7 +244,7 @@ def _command(value: object) -> tuple[str, ...]:
 def _path(value: object) -> Path:
     text = _text(value, "a path")
     if text.startswith("~"):
-        raise wrong("`~` means nothing to a service", "write the path from the root")
+        raise Wrong("`~` means nothing to a service", "write the path from the root")
     return Path(text)
 
 
@@ -252,7 +255,7 @@ def _ledger(value: object) -> str:
     text = _text(value, "sqlite:////var/lib/sidep-dispatcher/ledger.sqlite3")
     name = text.removeprefix(_SQLITE)
     if not text.startswith(_SQLITE) or not name or name.startswith(":") or "?" in name:
-        raise wrong(
+        raise Wrong(
             "the ledger is a SQLite file, and its place is written as a URL",
             "write sqlite:////var/lib/sidep-dispatcher/ledger.sqlite3",
         )
@@ -263,7 +266,7 @@ def _listen(value: object) -> str:
     text = _text(value, '"127.0.0.1:9464"')
     name, _, number = text.rpartition(":")
     if not name or not number:
-        raise wrong("an address and a port belong here", 'write "127.0.0.1:9464"')
+        raise Wrong("an address and a port belong here", 'write "127.0.0.1:9464"')
     host(name.removeprefix("[").removesuffix("]"))
     _port(number)
     return text

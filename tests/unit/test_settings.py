@@ -551,6 +551,7 @@ def test_the_table_of_mailboxes_is_checked(path: Path, text: str, begins: str) -
         pytest.param((TOKEN, "username: null"), "username` is missing", id="no username"),
         pytest.param(("token_command: token",), "from the root", id="a command without a path"),
         pytest.param(('token_command: "/bin/t \'a"',), "a quote is not", id="an open quote"),
+        pytest.param(("token_command: 12",), "`12` has no quotes", id="a number"),
         pytest.param(("token_command: []",), "from the root", id="no command"),
     ],
 )
