@@ -17,7 +17,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Table
 
 from dispatcher.core.certificate import HoldReason
-from dispatcher.core.ledger import ALLOWED, DELIVERY_ALLOWED, Act, DeliveryState, Entry, State
+from dispatcher.core.ledger import (
+    ALLOWED,
+    DELIVERY_ALLOWED,
+    Act,
+    DeliveryState,
+    Entry,
+    Place,
+    State,
+)
 from dispatcher.edges.ledger import DaemonLock, SqlLedger
 from dispatcher.edges.ledger import birth as birth_module
 from dispatcher.edges.ledger.schema import METADATA, REVISIONS
@@ -241,6 +249,43 @@ def test_a_lock_held_for_too_long_means_try_later(path: Path) -> None:
             writer.receive(pending(9))
 
 
+COUNTING = """
+import sys
+from dataclasses import replace
+from dispatcher.edges.clock import SystemClock
+from dispatcher.edges.ledger import SqlLedger
+
+ledger = SqlLedger(sys.argv[1], clock=SystemClock(), busy_timeout=60)
+for _ in range(20):
+    with ledger.writing() as writer:
+        place = ledger.place("lbm")
+        writer.remember(replace(place, uidnext=place.uidnext + 1))
+"""
+
+
+def test_what_processes_count_together_is_not_lost(path: Path) -> None:
+    with opened(path) as ledger:
+        with ledger.writing() as writer:
+            writer.remember(Place("lbm", 7, 0, NOW))
+        command = [sys.executable, "-c", COUNTING, f"sqlite:///{path}"]
+        children = [subprocess.Popen(command) for _ in range(3)]
+        assert [child.wait(timeout=120) for child in children] == [0, 0, 0]
+        place = ledger.place("lbm")
+    assert place is not None
+    assert place.uidnext == 3 * 20
+
+
+def test_a_disk_that_went_away_means_try_later(path: Path, tmp_path: Path) -> None:
+    with opened(path) as ledger:
+        ledger.close()
+        path.rename(tmp_path / "away")
+        with pytest.raises(Unavailable, match="SQLITE_CANTOPEN"):
+            ledger.balance()
+        assert not path.exists()
+        (tmp_path / "away").rename(path)
+        assert ledger.balance().received == 0
+
+
 @contextmanager
 def files_at_most(size: int) -> Iterator[None]:
     """Let the kernel refuse to write beyond `size` bytes of any file (setrlimit(2))."""
@@ -312,16 +357,22 @@ def test_a_caller_who_swallows_an_error_is_not_told_that_it_was_recorded(path: P
 LINE = {"entry": "duplicate_of IS NOT NULL", "delivery": "1"}
 
 
-def put_into(connection: sqlite3.Connection, table: str, state: str) -> None:
-    """Put a line into a state without the checks, which stand again afterwards."""
-    checks = connection.execute(
-        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", (table,)
-    ).fetchall()
+@contextmanager
+def without_checks(connection: sqlite3.Connection) -> Iterator[None]:
+    """Take the triggers away and put them back, as a person with bad intent would."""
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+    checks = connection.execute(query).fetchall()
     for name, _ in checks:
         connection.execute(f"DROP TRIGGER {name}")
-    assert is_taken(connection, table, state)
+    yield
     for _, sql in checks:
         connection.execute(sql)
+
+
+def put_into(connection: sqlite3.Connection, table: str, state: str) -> None:
+    """Put a line into a state whatever it was before."""
+    with without_checks(connection):
+        assert is_taken(connection, table, state)
 
 
 def is_taken(connection: sqlite3.Connection, table: str, state: str) -> bool:
@@ -456,34 +507,46 @@ def test_an_edit_by_hand_is_found(path: Path, table: str, column: str, value: st
 
 
 @pytest.mark.parametrize(
-    "statements",
+    "statement",
     [
-        pytest.param(["UPDATE counter SET value = 9 WHERE name = 'received'"], id="received"),
-        pytest.param(["UPDATE counter SET value = 9 WHERE name = 'foreign'"], id="foreign"),
-        pytest.param(["DELETE FROM foreign_mail"], id="foreign mail forgotten"),
-        pytest.param(["DROP TRIGGER entry_follows"], id="a check dropped"),
+        pytest.param("UPDATE counter SET value = 9 WHERE name = 'received'", id="received"),
+        pytest.param("UPDATE counter SET value = 9 WHERE name = 'foreign'", id="foreign"),
+        pytest.param("DELETE FROM foreign_mail", id="foreign mail forgotten"),
+        pytest.param("DELETE FROM event WHERE seq = 1", id="the beginning of a history"),
         pytest.param(
-            ["DROP TRIGGER event_remains", "DELETE FROM event WHERE seq = 1"],
-            id="history forgotten",
+            "DELETE FROM event WHERE became = 'delivering'", id="the end of a history"
         ),
         pytest.param(
-            ["DROP TRIGGER event_stays", "UPDATE event SET became = 'lost' WHERE seq = 1"],
-            id="history rewritten",
+            "UPDATE event SET became = 'lost' WHERE seq = 1", id="a word that is no state"
         ),
         pytest.param(
-            ["DROP TRIGGER entry_remains", "DELETE FROM entry WHERE uid = 2"],
-            id="a message removed",
+            "UPDATE event SET became = 'held' WHERE became = 'delivering'",
+            id="another end of a history",
         ),
+        pytest.param("DELETE FROM entry WHERE uid = 2", id="a message removed"),
+        pytest.param("DELETE FROM delivery WHERE position = 1", id="a delivery removed"),
     ],
 )
-def test_what_does_not_fit_together_is_found(path: Path, statements: list[str]) -> None:
+def test_what_does_not_fit_together_is_found(path: Path, statement: str) -> None:
     with opened(path) as ledger:
         fill(ledger)
-    with by_hand(path) as connection:
-        for statement in statements:
-            connection.execute(statement)
+    with by_hand(path) as connection, without_checks(connection):
+        connection.execute(statement)
     with opened(path) as ledger:
-        assert ledger.flaws() != ()
+        flaws = ledger.flaws()
+    assert flaws != ()
+    assert not any("own check" in flaw for flaw in flaws)
+
+
+def test_a_check_of_the_database_that_was_dropped_is_missed(path: Path) -> None:
+    with opened(path):
+        pass
+    with by_hand(path) as connection:
+        connection.execute("DROP TRIGGER entry_follows")
+    with opened(path) as ledger:
+        assert ledger.flaws() == (
+            "the database's own check entry_follows is missing or was changed",
+        )
 
 
 def test_a_word_that_this_program_never_wrote_stops_reading_without_repeating_it(

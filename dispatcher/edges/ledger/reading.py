@@ -202,8 +202,7 @@ def next_due(connection: Connection, mailbox: str) -> datetime | None:
         .join_from(DELIVERY, ENTRY, ENTRY.c.id == DELIVERY.c.entry_id)
         .where(
             DELIVERY.c.state == DeliveryState.DECIDED.value,
-            # `+` keeps SQLite from walking the mailbox instead of what is decided.
-            text("+entry.mailbox = :mailbox").bindparams(mailbox=mailbox),
+            ENTRY.c.mailbox == mailbox,
         )
     )
     found = connection.execute(query).scalar()

@@ -171,10 +171,10 @@ class SqlWriter:
         entry = self._entry(entry_id)
         return self._stage(entry, life.discard(entry, self._clock.now()))
 
-    def hasten(self, delivery_id: str) -> Entry:
-        """See `ports.Writer.hasten`."""
+    def plan(self, delivery_id: str, at: datetime | None) -> Entry:
+        """See `ports.Writer.plan`."""
         entry = self._owner(delivery_id)
-        return self._stage(entry, life.Step(life.hastened(entry, delivery_id), ()))
+        return self._stage(entry, life.Step(life.planned(entry, delivery_id, at), ()))
 
     def expect(self, entry_id: str, state: State) -> None:
         """See `ports.Writer.expect`."""
