@@ -112,13 +112,28 @@ def _read(text: str) -> Iterator[tuple[Label, Value]]:
     lines = [squeeze(line) for line in _LINE_END.split(text)]
     at = 0
     while at < len(lines):
-        found = _label_at(lines, at)
+        found = _label_at(lines, at) or _cell_at(lines, at)
         if found is None:
             at += 1
             continue
-        label, first, at = found
-        value, at = _value_at(lines, at, first)
-        yield label, value
+        label, first, after = found
+        value, after = _value_at(lines, after, first)
+        # A label without a colon and without a value is a heading.
+        if value or ":" in lines[at]:
+            yield label, value
+        at = after
+
+
+def _cell_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:
+    """Return the label that is all of a table's cell, or of a paragraph, without a colon."""
+    if (
+        any(lines[max(at - 1, 0) : at])
+        or any(lines[at + 1 : at + 2])
+        or len(lines[at]) > _LONGEST
+    ):
+        return None
+    label = _LABELS.get(_letters(lines[at]))
+    return (label, "", at + 1) if label and ":" not in lines[at] else None
 
 
 def _label_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:

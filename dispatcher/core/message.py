@@ -91,8 +91,8 @@ def _senders(top: Entity, oddities: list[str]) -> tuple[str, ...]:
     found = tuple(author for value in top.values("from") for author in authors(value))
     if UNREADABLE_SENDER in found:
         oddities.append("an author in From cannot be read strictly")
-    if len(top.values("from")) != 1:
-        oddities.append(f"{len(top.values('from'))} From fields")
+    counts = {name: len(top.values(name.lower())) for name in ("From", "Subject")}
+    oddities.extend(f"{count} {name} fields" for name, count in counts.items() if count != 1)
     return found
 
 

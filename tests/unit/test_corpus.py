@@ -6,14 +6,19 @@ expectation of a hold may leave out facts that the case does not care about.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
+from email import message_from_bytes
+from email.message import Message as LibraryMessage
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from dispatcher.core import certificate
+from dispatcher.core import certificate, message
 from dispatcher.core.certificate import Certificate, Facts, Held, Reading
+from dispatcher.core.mime import BEYOND_LIMITS
 
 CORPUS: Final = Path(__file__).parents[1] / "corpus"
 CASES: Final = sorted(folder.parent for folder in CORPUS.glob("*/message.eml"))
@@ -66,3 +71,29 @@ def test_the_sentence_for_people_names_no_patient(folder: Path) -> None:
     shown = repr(reading)
     for told in ("Lefèvre", "LEFÈVRE", "Zoé", "21048", expected.get("last_name", "Lefèvre")):
         assert told == "O" or told not in shown
+
+
+@pytest.mark.parametrize("folder", CASES, ids=lambda folder: folder.name)
+def test_the_standard_library_finds_the_same_leaves(folder: Path) -> None:
+    """A second opinion on the structure; it has none on the limits that are ours."""
+    raw = (folder / "message.eml").read_bytes()
+    found = message.read(raw)
+    # A blank before a field's colon (RFC 5322, 4.5) ends the header for the library.
+    if BEYOND_LIMITS in found.oddities or b"SUBJECT :" in raw:
+        return
+    ours = {
+        hashlib.sha256(one.content).hexdigest()
+        for one in found.attachments
+        if one.whole and not one.content_type.startswith("message/")
+    }
+    theirs = {
+        hashlib.sha256(part).hexdigest() for part in library_leaves(message_from_bytes(raw))
+    }
+    assert ours <= theirs
+
+
+def library_leaves(part: LibraryMessage) -> Iterator[bytes]:
+    for inner in part.walk() if part.get_content_maintype() != "message" else ():
+        payload = inner.get_payload(decode=True)
+        if isinstance(payload, bytes):
+            yield payload
