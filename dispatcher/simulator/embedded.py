@@ -131,6 +131,7 @@ class EmbeddedServers:
             ready.set_result(None)
             await self._stopped.wait()
             self._mailboxes = None
+            await _accept_no_more(imap, smtp)
         await _drop(opened)
 
 
@@ -300,17 +301,29 @@ async def _smtp(mailboxes: _Mailboxes, opened: _Transports) -> Server:
     return await loop.create_server(accept, HOST, 0)
 
 
+async def _accept_no_more(*servers: Server) -> None:
+    """Let the connections that were just accepted be made; take no other.
+
+    asyncio forgets the socket of a connection whose server is closed between the two.
+    """
+    for server in servers:
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+    await _some_rounds()
+
+
 async def _drop(opened: _Transports) -> None:
     """End every connection, whatever its client is waiting for."""
-    # One that was accepted a moment ago has its transport a few rounds later.
-    for _ in range(_ROUNDS):
-        await asyncio.sleep(0)
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     for transport in tuple(opened):
         transport.abort()
-    # An aborted transport closes its socket in the loop's next round.
+    await _some_rounds()
+
+
+async def _some_rounds() -> None:
+    """Let the loop run what is already due, and what that makes due."""
     for _ in range(_ROUNDS):
         await asyncio.sleep(0)
