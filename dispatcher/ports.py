@@ -16,6 +16,7 @@ from dispatcher.core.ledger import (
     Balance,
     DeliveryState,
     Entry,
+    Event,
     Identity,
     NewDelivery,
     NewEntry,
@@ -236,8 +237,8 @@ class Writer(Protocol):
         """End a held or pending message undelivered: expired, unmade deliveries discarded."""
         ...
 
-    def hasten(self, delivery_id: str) -> Entry:
-        """Make the next try of a `decided` delivery due at once."""
+    def plan(self, delivery_id: str, at: datetime | None) -> Entry:
+        """Set when a `decided` delivery is to be tried next; None: at once."""
         ...
 
     def expect(self, entry_id: str, state: State) -> None:
@@ -311,6 +312,14 @@ class Ledger(Protocol):
 
     def next_due(self, mailbox: str) -> datetime | None:
         """Return when the next try of a `decided` delivery is; None: none is waiting."""
+        ...
+
+    def history(self, entry_id: str) -> tuple[Event, ...]:
+        """Return every change of a message and of its deliveries, the first first."""
+        ...
+
+    def acts(self, entry_id: str) -> tuple[Act, ...]:
+        """Return what people decided about a message, the first first."""
         ...
 
     def place(self, mailbox: str) -> Place | None:

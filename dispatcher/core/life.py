@@ -207,12 +207,14 @@ def discard(entry: Entry, at: datetime) -> Step:
     return _follow(entry, deliveries, at, "discarded")
 
 
-def hastened(entry: Entry, delivery_id: str) -> Entry:
-    """Make the next try of a decided delivery due at once."""
+def planned(entry: Entry, delivery_id: str, at: datetime | None) -> Entry:
+    """Set the next try of a decided delivery; None: at once."""
     delivery = _delivery(entry, delivery_id)
     if delivery.state is not DeliveryState.DECIDED:
         raise InvariantBroken(f"delivery {delivery_id} is {delivery.state.value}, not decided")
-    return replace(entry, deliveries=_with(entry, [replace(delivery, next_try_at=None)]))
+    return replace(
+        entry, deliveries=_with(entry, [replace(delivery, next_try_at=_utc_or_none(at))])
+    )
 
 
 def expected(entry: Entry, state: State) -> None:

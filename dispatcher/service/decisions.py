@@ -88,7 +88,7 @@ class Decisions:
                     delivery.id, DeliveryState.DECIDED, because="a person asked for it"
                 )
             for delivery in waiting:
-                now = writer.hasten(delivery.id)
+                now = writer.plan(delivery.id, None)
             return now
 
         return self._record("retry", entry, person, again_now)

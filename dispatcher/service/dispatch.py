@@ -91,8 +91,17 @@ class Dispatch:
             and self.free(entry, delivery)
         )
 
+    def put_off(self, writer: Writer, entry: Entry) -> None:
+        """Plan the deliveries whose lane takes no work now for when it may."""
+        soon = self._desk.clock.now() + _FIRST_RETRY
+        for delivery in entry.deliveries:
+            if delivery.state is DeliveryState.DECIDED and not self.free(entry, delivery):
+                rests_until = self._resting.get(_lane(entry, delivery), soon)
+                writer.plan(delivery.id, max(soon, rests_until))
+
     def intend(self, writer: Writer, entry: Entry, document: Document) -> list[Job]:
         """Record the intent for every delivery of `entry` that may begin now."""
+        self.put_off(writer, entry)
         jobs = [Job(entry, delivery, document) for delivery in self.startable(entry)]
         for job in jobs:
             writer.move(job.delivery.id, DeliveryState.DELIVERING)

@@ -55,6 +55,7 @@ class Intake:
         self._whereabouts = whereabouts
         self._dispatch = dispatch
         self._keyword = keyword
+        self._begun: dict[MessageRef, int] = {}
 
     def take(self, uids: Sequence[int]) -> Iterator[list[Entry]]:
         """Read these messages, batch by batch; yield each batch's messages when delivered.
@@ -63,9 +64,7 @@ class Intake:
         """
         identities = self._mailbox.identities(uids) if uids else {}
         self._whereabouts.missing([uid for uid in uids if uid not in identities])
-        begun = self._desk.ledger.openings(
-            self._mailbox.name, self._whereabouts.selected.uidvalidity
-        )
+        begun = self._beginnings()
         self._leave_alone(identities)
         due = [uid for uid in uids if uid in identities and not self._too_old(identities[uid])]
         poisonous = [uid for uid in due if begun.get(uid, 0) >= _POISONOUS]
@@ -98,18 +97,53 @@ class Intake:
         self, chunk: Sequence[Fetched], identities: Mapping[int, Identity]
     ) -> list[Entry]:
         refs = [self._whereabouts.ref(fetched.uid) for fetched in chunk]
-        with self._desk.ledger.writing() as writer:
-            writer.opening(refs)
-        assessments = assess([fetched.raw for fetched in chunk], self._desk.reader)
+        assessments = self._assessed(chunk, refs)
         batch = _Batch()
         with self._desk.ledger.writing() as writer:
             for fetched, assessment in zip(chunk, assessments, strict=True):
                 self._enter(writer, batch, fetched, assessment, identities[fetched.uid])
             writer.opened(refs)
+        for ref in refs:
+            del self._begun[ref]
         self._whereabouts.noted({f.uid: identities[f.uid] for f in chunk})
         self._report(batch)
         done = {entry.id: entry for entry in self._dispatch.deliver(batch.jobs)}
         return [done.get(entry.id, entry) for entry in batch.entries]
+
+    def _beginnings(self) -> dict[int, int]:
+        """Return by uid how often reading began and never came to an end.
+
+        Once for each life of the program that ended in it, and once for each time that it
+        failed for no reason that lies outside the message.
+        """
+        uidvalidity = self._whereabouts.selected.uidvalidity
+        found = dict(self._desk.ledger.openings(self._mailbox.name, uidvalidity))
+        for ref, failures in self._begun.items():
+            if ref.uidvalidity == uidvalidity and ref.uid in found:
+                # This life has not ended: what it began counts only where it failed.
+                found[ref.uid] += failures - 1
+        return found
+
+    def _assessed(
+        self, chunk: Sequence[Fetched], refs: Sequence[MessageRef]
+    ) -> tuple[Assessment, ...]:
+        """Read messages; the ledger knows before that they may bring the program down."""
+        with self._desk.ledger.writing() as writer:
+            writer.opening([ref for ref in refs if ref not in self._begun])
+        for ref in refs:
+            self._begun.setdefault(ref, 0)
+        to_blame = True
+        try:
+            found = assess([fetched.raw for fetched in chunk], self._desk.reader)
+            to_blame = False
+        except DispatcherError:
+            # A helper that does not answer: not the messages' doing.
+            to_blame = False
+            raise
+        finally:
+            if to_blame:
+                self._begun.update((ref, self._begun[ref] + 1) for ref in refs)
+        return found
 
     def _enter(  # noqa: PLR0917 - one message, in the order of its way
         self,

@@ -96,18 +96,20 @@ class Round:
             self._finish(self._dispatch.settle(self._fetched(some, self._dispatch.doubt)))
 
     def _try_again(self, now: datetime) -> None:
-        tried: set[str] = set()
-        while True:
-            entries = [
-                entry
-                for entry in self._desk.ledger.due(self._mailbox.name, now)
-                if entry.present and entry.id not in tried and self._dispatch.startable(entry)
-            ][:_TOGETHER]
-            if not entries:
-                return
-            tried |= {entry.id for entry in entries}
-            jobs = self._fetched(entries, self._dispatch.intend)
-            self._finish(self._dispatch.deliver(jobs))
+        """Make the deliveries that are due; one target that fails is asked once a turn."""
+        due = [e for e in self._desk.ledger.due(self._mailbox.name, now) if e.present]
+        for some in in_groups(due, _TOGETHER):
+            ready = [entry for entry in some if self._dispatch.startable(entry)]
+            if ready:
+                jobs = self._fetched(ready, self._dispatch.intend)
+                self._finish(self._dispatch.deliver(jobs))
+            self._put_off([entry for entry in some if entry not in ready])
+
+    def _put_off(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            with self._desk.ledger.writing() as writer:
+                for entry in entries:
+                    self._dispatch.put_off(writer, entry)
 
     def _fetched(self, entries: Sequence[Entry], begin: Begin) -> list[Job]:
         """Fetch the documents of `entries` and record how the work on each begins."""

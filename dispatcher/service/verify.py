@@ -95,8 +95,38 @@ class _Comparison:
             (here[one.uid], assessment) for one, assessment in zip(found, assessed, strict=True)
         ]
         for entry, assessment in pairs:
-            yield from _message_differences(entry, assessment)
+            yield from self._message_differences(entry, assessment)
         yield from self._copies([(entry, _document(one)) for entry, one in pairs])
+
+    def _message_differences(
+        self, entry: Entry, assessment: Assessment
+    ) -> Iterator[Difference]:
+        reading = assessment.reading
+        if isinstance(reading, Foreign):
+            yield Difference(entry.id, "its message reads as foreign mail")
+            return
+        found = None if reading.document is None else reading.document.sha256
+        if found != entry.sha256:
+            yield Difference(entry.id, "its message holds another document")
+        if isinstance(reading, Certificate):
+            yield from self._fact_differences(entry, reading, assessment.site)
+
+    def _fact_differences(
+        self, entry: Entry, certificate: Certificate, site: FinessET | None
+    ) -> Iterator[Difference]:
+        facts = certificate.facts
+        compared = {
+            "site": (entry.site, site),
+            "file number": (entry.file_number, certificate.file_number),
+            "result": (entry.result, facts.result),
+            "sampling time": (entry.sampled_at, facts.sampled_at),
+        }
+        if any(act.verb == "release" for act in self._desk.ledger.acts(entry.id)):
+            # A person chose the site.
+            del compared["site"]
+        for what, (written, read) in compared.items():
+            if written != read:
+                yield Difference(entry.id, f"the ledger's {what} is not the message's")
 
     def _copies(self, pairs: Sequence[tuple[Entry, Document | None]]) -> Iterator[Difference]:
         """Ask each destination for the copies it should hold, each in its own lane."""
@@ -135,35 +165,6 @@ class _Comparison:
             if what:
                 found.append(Difference(entry.id, f"copy in target {order.target}: {what}"))
         return found
-
-
-def _message_differences(entry: Entry, assessment: Assessment) -> Iterator[Difference]:
-    if isinstance(assessment.reading, Foreign):
-        yield Difference(entry.id, "its message reads as foreign mail")
-        return
-    if entry.sha256 is not None and assessment.reading.document is None:
-        yield Difference(entry.id, "its message holds no document any more")
-        return
-    document = assessment.reading.document
-    if document is not None and document.sha256 != entry.sha256:
-        yield Difference(entry.id, "its message holds another document")
-    if isinstance(assessment.reading, Certificate):
-        yield from _fact_differences(entry, assessment.reading, assessment.site)
-
-
-def _fact_differences(
-    entry: Entry, certificate: Certificate, site: FinessET | None
-) -> Iterator[Difference]:
-    facts = certificate.facts
-    compared = {
-        "site": (entry.site, site),
-        "file number": (entry.file_number, certificate.file_number),
-        "result": (entry.result, facts.result),
-        "sampling time": (entry.sampled_at, facts.sampled_at),
-    }
-    for what, (written, read) in compared.items():
-        if written != read:
-            yield Difference(entry.id, f"the ledger's {what} is not the message's")
 
 
 def _document(assessment: Assessment) -> Document | None:

@@ -140,7 +140,15 @@ sites:
 
     def files(self, site: str) -> dict[str, bytes]:
         """Return the files that a site's staff sees."""
-        return {path.name: path.read_bytes() for path in self.folder(site).iterdir()}
+        return {
+            path.name: path.read_bytes()
+            for path in self.folder(site).iterdir()
+            if not path.name.startswith(".")
+        }
+
+    def leftovers(self) -> list[str]:
+        """Return the temporary files that lie in any site's folder."""
+        return [path.name for site in SITES for path in self.folder(site).glob(".*")]
 
     def all_files(self) -> dict[str, list[bytes]]:
         return {site: sorted(self.files(site).values()) for site in SITES}

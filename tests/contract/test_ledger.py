@@ -365,7 +365,7 @@ def test_a_delivery_is_due_when_its_time_has_come(ledger: AnyLedger, clock: Stil
     assert [e.id for e in ledger.due("lbm", later)] == [entry.id]
     assert ledger.next_due("lbm") == later
     with ledger.writing() as writer:
-        writer.hasten(entry.deliveries[0].id)
+        writer.plan(entry.deliveries[0].id, None)
     assert [e.id for e in ledger.due("lbm", clock.now())] == [entry.id]
 
 

@@ -134,8 +134,8 @@ class MemoryWriter:
     def discard(self, entry_id: str) -> Entry:
         return self._apply(life.discard(self._entry(entry_id), self._clock.now()))
 
-    def hasten(self, delivery_id: str) -> Entry:
-        entry = life.hastened(self._owner(delivery_id), delivery_id)
+    def plan(self, delivery_id: str, at: datetime | None) -> Entry:
+        entry = life.planned(self._owner(delivery_id), delivery_id, at)
         self.book.entries[entry.id] = entry
         return entry
 

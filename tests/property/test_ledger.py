@@ -218,8 +218,10 @@ class TwoLedgers(RuleBasedStateMachine):
         )
 
     @rule(of=INDEXES, position=st.integers(0, 3))
-    def hasten(self, of: int, position: int) -> None:
-        self.both(lambda writer, ids: void(writer.hasten(self._delivery(ids, of, position))))
+    def plan(self, of: int, position: int) -> None:
+        self.both(
+            lambda writer, ids: void(writer.plan(self._delivery(ids, of, position), None))
+        )
 
     @rule(of=INDEXES, reason=REASONS)
     def hold(self, of: int, reason: HoldReason) -> None:

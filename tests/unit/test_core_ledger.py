@@ -185,7 +185,7 @@ def test_a_later_try_is_kept_until_the_next_change() -> None:
     later = NOW + timedelta(minutes=5)
     entry = moved(moved(begun(pending(1)), D.DELIVERING), D.DECIDED, next_try_at=later)
     assert entry.deliveries[0].next_try_at == later
-    assert life.hastened(entry, "d1").deliveries[0].next_try_at is None
+    assert life.planned(entry, "d1", None).deliveries[0].next_try_at is None
 
 
 def test_a_reason_belongs_to_held_only() -> None:

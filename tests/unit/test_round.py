@@ -381,6 +381,57 @@ def test_a_message_that_brought_the_program_down_three_times_is_held(
     assert (entries[2].state, entries[2].reason) == (State.HELD, HoldReason.PDF_UNREADABLE)
 
 
+def test_a_ledger_or_helper_that_fails_makes_no_message_a_suspect(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    arrive(office, three)
+    work = office.round()
+    for _ in range(4):
+        office.inspector.fail_next(Unavailable("no memory for a helper"))
+        with pytest.raises(Unavailable):
+            work.turn()
+    work.turn()
+    assert states(office) == [State.DELIVERED] * 3
+
+
+def test_a_bug_met_in_one_message_holds_that_one_within_one_life(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    class Buggy(MemoryInspector):
+        def inspect(self, questions: Sequence[Question]) -> tuple[Inspection, ...]:
+            if any(question.content == three[1].truth.document for question in questions):
+                raise ZeroDivisionError
+            return super().inspect(questions)
+
+    office.inspector = Buggy()
+    arrive(office, three)
+    work = office.round()
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            work.turn()
+    work.turn()
+    found = {entry.ref.uid: entry.state for entry in office.ledger.entries()}
+    assert found == {1: State.DELIVERED, 2: State.HELD, 3: State.DELIVERED}
+
+
+def test_what_waits_for_a_dead_target_is_planned_and_wakes_nobody_before(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    dead = str(three[0].truth.site)
+    office.at(dead).go_down(Unavailable("the share is away"))
+    arrive(office, three[:1])
+    work = office.round()
+    work.turn()
+    for sending in certificates(2, 12):
+        if sending.truth.site == dead:
+            arrive(office, [sending])
+    work.turn()
+    due = office.ledger.next_due(office.mailbox.name)
+    assert due is not None
+    assert due > office.clock.now()
+    assert sum(d.attempts for e in office.ledger.entries() for d in e.deliveries) == 1
+
+
 @pytest.mark.parametrize("listed", [None, 1000], ids=["listed so", "the server lied"])
 def test_a_message_over_the_limit_is_held_unread_and_foreign_mail_stays_foreign(
     three: tuple[Sending, ...], listed: int | None
