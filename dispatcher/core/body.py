@@ -126,14 +126,12 @@ def _read(text: str) -> Iterator[tuple[Label, Value]]:
 
 def _cell_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:
     """Return the label that is all of a table's cell, or of a paragraph, without a colon."""
-    if (
-        any(lines[max(at - 1, 0) : at])
-        or any(lines[at + 1 : at + 2])
-        or len(lines[at]) > _LONGEST
-    ):
+    cell = lines[at]
+    neighbours = (*lines[max(at - 1, 0) : at], *lines[at + 1 : at + 2])
+    if not cell or any(neighbours) or len(cell) > _LONGEST or ":" in cell:
         return None
-    label = _LABELS.get(_letters(lines[at]))
-    return (label, "", at + 1) if label and ":" not in lines[at] else None
+    label = _LABELS.get(_letters(cell))
+    return (label, "", at + 1) if label else None
 
 
 def _label_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:
