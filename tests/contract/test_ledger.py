@@ -504,10 +504,10 @@ def test_readings_that_never_ended_are_counted(ledger: AnyLedger) -> None:
 
 def test_the_last_good_check_of_a_mailbox_is_remembered(ledger: AnyLedger) -> None:
     assert ledger.place("lbm") is None
-    for uidnext in (5, 9):
+    for place in (Place("lbm", 7, 5, NOW, NOW.date()), Place("lbm", 8, 9, NOW)):
         with ledger.writing() as writer:
-            writer.remember(Place("lbm", 7, uidnext, NOW))
-    assert ledger.place("lbm") == Place("lbm", 7, 9, NOW)
+            writer.remember(place)
+        assert ledger.place("lbm") == place
 
 
 def test_the_mount_of_a_folder_is_remembered(ledger: AnyLedger) -> None:
