@@ -36,6 +36,8 @@ from tests.servers.authority import Authority
 PACKAGES = "dovecot-imapd dovecot-lmtpd"
 PASSWORD = "secret"
 _READY_SECONDS = 20.0
+# A test run that is killed takes its server with it (util-linux, on every Debian).
+_ENDS_WITH_US = ["setpriv", "--pdeathsig", "TERM"]
 
 _CONFIG = """\
 base_dir = {base}/run
@@ -295,10 +297,13 @@ class Dovecot:
         path.chmod(0o644)
 
     def start(self) -> None:
-        """Start, and return when it greets."""
+        """Start, and return when it greets.
+
+        It ends with the thread that called this: a thread that lives on, not a timer's.
+        """
         with (self.base / "stderr.log").open("ab") as errors:
             self._process = subprocess.Popen(
-                [self._binary, "-F", "-c", str(self.base / "dovecot.conf")],
+                [*_ENDS_WITH_US, self._binary, "-F", "-c", str(self.base / "dovecot.conf")],
                 stdout=errors,
                 stderr=errors,
                 # A process group of its own, so that the children can be ended with it.
