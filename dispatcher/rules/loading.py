@@ -133,11 +133,8 @@ def _site(
     if table is None:
         return None
     given = {name.text: value for name, value in values.keys(table, problems, _SITE)}
-    name = None
-    if "name" in given:
-        name = values.name(given["name"], problems, "the site's name")
-    else:
-        problems.add(key.mark, "a site has no name", "add `name:` with its name for people")
+    # Without a name people see the number.
+    name = values.name(given["name"], problems, "the site's name") if "name" in given else None
     patterns = _patterns(key, given, problems, profiles=profiles)
     aliases = _aliases(given["aliases"], problems) if "aliases" in given else ()
     spans = hours(given["hours"], problems) if "hours" in given else ()
@@ -146,7 +143,7 @@ def _site(
     return _Draft(
         FinessET(number),
         key.mark,
-        name or "",
+        name or number,
         patterns,
         aliases,
         spans,

@@ -150,7 +150,7 @@ _SITE = {
                 "description": "Opening hours; a day that is left out is closed.",
             },
         },
-        required=["name"],
+        required=[],
     ),
     "oneOf": [{"required": ["profile"]}, {"required": ["deliver"]}],
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -25,6 +26,9 @@ _TOGETHER: Final = 32
 _TOGETHER_BYTES: Final = 16 * 1024 * 1024
 # A message that brought the program down this often is held unread.
 _POISONOUS: Final = 3
+# SI-DEP sent nothing before; a server's clock may be ahead of ours by so much.
+_FIRST: Final = datetime(2020, 1, 1, tzinfo=UTC)
+_SKEW: Final = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -239,21 +243,31 @@ class Intake:
     ) -> NewEntry:
         facts, reading = assessment.facts, assessment.reading
         document = None if isinstance(reading, Foreign) else reading.document
+        received_at = self._reception(identity)
         return NewEntry(
             ref,
             identity,
-            received_at=identity.internal_at,
+            received_at=received_at,
             state=State.HELD,
             site=assessment.site,
             file_number=facts.file_number,
             result=facts.result,
             analysis=facts.analysis,
             sampled_at=facts.sampled_at,
-            purge_at=purge_at(assessment, identity.internal_at, self._desk.policy),
+            purge_at=purge_at(assessment, received_at, self._desk.policy),
             sha256=None if document is None else document.sha256,
             raw_sha256=assessment.raw_sha256,
             rules=assessment.rules,
         )
+
+    def _reception(self, identity: Identity) -> datetime:
+        """Return the server's date of arrival, or now where it cannot be one.
+
+        A server that sends a broken INTERNALDATE, or whose clock is wrong, must not make
+        a certificate look long overdue: its term may be counted from here.
+        """
+        now = self._desk.clock.now()
+        return identity.internal_at if _FIRST <= identity.internal_at <= now + _SKEW else now
 
     def _first_of(self, key: ContentKey | None, batch: _Batch) -> Entry | None:
         """Return the first message with this content whose sources agreed, if any."""

@@ -108,8 +108,15 @@ class Round:
     def _put_off(self, entries: Sequence[Entry]) -> None:
         if entries:
             with self._desk.ledger.writing() as writer:
-                for entry in entries:
+                for entry in filter(self._still_so, entries):
                     self._dispatch.put_off(writer, entry)
+
+    def _still_so(self, entry: Entry) -> bool:
+        """Whether nobody decided about a message since it was read from the ledger.
+
+        Inside a transaction, in which nobody else can: the next turn meets what changed.
+        """
+        return self._desk.ledger.entry(entry.id) == entry
 
     def _fetched(self, entries: Sequence[Entry], begin: Begin) -> list[Job]:
         """Fetch the documents of `entries` and record how the work on each begins."""
@@ -121,7 +128,7 @@ class Round:
             for entry, document in found:
                 if document is None:
                     strangers.append(entry.ref.uid)
-                else:
+                elif self._still_so(entry):
                     jobs += begin(writer, entry, document)
         self._whereabouts.lost(strangers)
         return jobs

@@ -432,6 +432,16 @@ def test_what_waits_for_a_dead_target_is_planned_and_wakes_nobody_before(
     assert sum(d.attempts for e in office.ledger.entries() for d in e.deliveries) == 1
 
 
+@pytest.mark.parametrize("years", [-60, 3], ids=["long ago", "in the future"])
+def test_an_arrival_that_cannot_be_counts_as_now(
+    office: Office, three: tuple[Sending, ...], years: int
+) -> None:
+    at = office.clock.at + timedelta(days=365 * years)
+    office.mailbox.append(three[0].raw, internal_at=at)
+    office.round().turn()
+    assert only(office).received_at == office.clock.at
+
+
 @pytest.mark.parametrize("listed", [None, 1000], ids=["listed so", "the server lied"])
 def test_a_message_over_the_limit_is_held_unread_and_foreign_mail_stays_foreign(
     three: tuple[Sending, ...], listed: int | None

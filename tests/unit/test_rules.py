@@ -55,6 +55,12 @@ def places(found: Rules, number: str, **facts: object) -> list[str] | None:
 # --- what is read ------------------------------------------------------------------------
 
 
+def test_a_site_without_a_name_is_called_by_its_number(path: Path) -> None:
+    found = load(path, ONE.replace("    name: Mairie\n", "") + FOLDER)
+    (site,) = found.sites.values()
+    assert site.name == str(site.finess)
+
+
 def test_a_profile_is_filled_in_with_each_sites_own_number(path: Path) -> None:
     found = load(
         path,
@@ -194,9 +200,6 @@ CASES = [
         ONE.replace("Mairie", '"a\\u202eb"') + FOLDER, "5:11: ", id="an invisible character"
     ),
     pytest.param(ONE.replace("Mairie", '"a\\u001bb"') + FOLDER, "5:11: ", id="an escape"),
-    pytest.param(
-        ONE.replace("    name: Mairie\n", "") + FOLDER, "4:3: a site has no name", id="no name"
-    ),
     pytest.param(ONE, "4:3: a site has neither", id="neither profile nor deliver"),
     pytest.param(
         ONE + FOLDER + "    profile: x\n", "4:3: a site has both", id="profile and deliver"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from types import FrameType
 from typing import Final
 
 from pypdf import PdfReader, overwrite_configuration
-from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError
+from pypdf.errors import DependencyError, FileNotDecryptedError, PdfReadError, PyPdfError
 from pypdf.generic import DictionaryObject, NullObject
 
 from dispatcher.edges.pdf.active import TooMuch, is_active
@@ -39,6 +40,11 @@ _BROKEN: Final = (
 )
 
 _MEGABYTE: Final = 1 << 20
+# A stream whose length is written out, and what follows its last byte (ISO 32000-1, 7.3.8).
+_STREAM: Final = re.compile(
+    rb"/Length[ \r\n]+([0-9]{1,8})(?![ \r\n]+[0-9]+[ \r\n]+R)[^>]{0,500}>>[ \r\n]*stream\r?\n"
+)
+_STREAM_END: Final = re.compile(rb"[ \r\n]{0,3}endstream")
 
 
 def lower_limits() -> None:
@@ -70,8 +76,9 @@ def lower_limits() -> None:
 def examine(content: bytes, wanted: tuple[str, str] | None) -> Answer:
     """Return what was found. Never raises on a bad file, but may run out of memory or time.
 
-    The file's structure is read strictly: a cross-reference that has to be guessed may be
-    guessed otherwise by the site's viewer. The objects in it are read as viewers do.
+    The file's structure is read strictly. Where that fails, the cross-reference is made
+    anew from the objects, as viewers do, and every stream must then be whole: a sloppy
+    producer is forgiven, a document that lost bytes is not.
     """
     start = content[: _MARGIN + 4].find(b"%PDF-")
     if start < 0:
@@ -81,7 +88,7 @@ def examine(content: bytes, wanted: tuple[str, str] | None) -> Answer:
     # Offsets count from the header (annex H.3, note 13).
     body = content[start:]
     try:
-        reader = PdfReader(io.BytesIO(body), strict=True)
+        reader = _opened(body)
     except (FileNotDecryptedError, DependencyError):
         return Answer("pdf-encrypted", "encrypted")
     except _BROKEN:
@@ -91,6 +98,26 @@ def examine(content: bytes, wanted: tuple[str, str] | None) -> Answer:
     if reader.is_encrypted:
         return Answer("pdf-encrypted", "encrypted")
     return _examine_objects(reader, body, wanted)
+
+
+def _opened(body: bytes) -> PdfReader:
+    try:
+        return PdfReader(io.BytesIO(body), strict=True)
+    except (FileNotDecryptedError, DependencyError):
+        raise
+    except _BROKEN:
+        reader = PdfReader(io.BytesIO(body), strict=False)
+        if not reader.is_encrypted:
+            _require_whole_streams(body)
+        return reader
+
+
+def _require_whole_streams(body: bytes) -> None:
+    """Raise PdfReadError when a stream is not as long as its dictionary says."""
+    for found in _STREAM.finditer(body):
+        end = found.end() + int(found[1])
+        if not _STREAM_END.match(body, end):
+            raise PdfReadError("a stream is cut")
 
 
 def _examine_objects(reader: PdfReader, body: bytes, wanted: tuple[str, str] | None) -> Answer:
