@@ -48,3 +48,18 @@ class ConfigInvalid(DispatcherError):
 
 class InvariantBroken(DispatcherError):
     """The program contradicts itself: a bug. It stops rather than guess."""
+
+
+def place_of(error: BaseException) -> str:
+    """Return the innermost place of ours in a traceback, as `in module:function:line`.
+
+    All that may be told of an unexpected error: its text could quote what was being read.
+    """
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if module.startswith("dispatcher."):
+            place = f"in {module}:{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

@@ -27,7 +27,7 @@ from dispatcher.ports import Destination, Mailbox
 from dispatcher.service.desk import Desk, Policy, Reader
 from dispatcher.settings import MailboxSettings, Settings
 
-__all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
+__all__ = ["CLOCK", "Configuration", "PdfInspector", "SqlLedger", "configuration"]
 
 CLOCK: Final = SystemClock()
 
@@ -44,6 +44,7 @@ class Configuration:
 
 def configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:
     """Load both files and set up the log. Raises ConfigInvalid with every problem of both."""
+    log.guard_crashes()
     settings = settings_file.load(path, environ)
     log.configure(style=settings.log.format.value, level=settings.log.level.value)
     return Configuration(settings, routing_file.load(settings.routing))
@@ -163,9 +164,10 @@ class Destinations:
         )
 
 
-def folder_for_check(target: Target) -> SiteFolder:
+def folder_for_check(target: Target, ledger: SqlLedger | None) -> SiteFolder:
     """Return the destination for a look at it; it cannot be delivered to."""
-    return SiteFolder(Path(target.place), secret=b"")
+    memory = None if ledger is None else _Mounts(ledger)
+    return SiteFolder(Path(target.place), secret=b"", remembered_mount=memory)
 
 
 class _Mounts:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -13,12 +15,18 @@ from dispatcher import wiring
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, Config
 from dispatcher.cli.screen import print_findings, screen
+from dispatcher.core.routing import Target
 from dispatcher.errors import DispatcherError
 from dispatcher.ports import Finding
 from dispatcher.rules import warnings
+from dispatcher.service.lanes import Lanes
+from dispatcher.wiring import SqlLedger
 
 # Before this program was written: a clock that says so was never set.
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+# A folder that takes longer lies on a share that hangs.
+_FOLDER_SECONDS = 5.0
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +45,7 @@ def check(
     bad = print_findings(_files(chosen))
     bad = print_findings(_ledger(chosen)) or bad
     bad = print_findings(_clock()) or bad
-    bad = print_findings(_folders(chosen)) or bad
+    bad = print_findings(_guarded(_folders(chosen))) or bad
     if not offline:
         bad = print_findings(_mailboxes(chosen)) or bad
     screen().print("[red]Something must be put right.[/]" if bad else "[green]All is well.[/]")
@@ -48,6 +56,8 @@ def _files(chosen: wiring.Configuration) -> Iterator[Finding]:
     count = len(chosen.settings.mailboxes)
     yield Finding("ok", f"settings: {count} mailbox(es)")
     for sentence in chosen.settings.not_in_effect():
+        yield Finding("warning", f"settings: {sentence}")
+    for sentence in chosen.settings.warnings():
         yield Finding("warning", f"settings: {sentence}")
     rules = chosen.rules
     yield Finding("ok", f"rules: {len(rules.sites)} site(s), {len(rules.tests)} test(s) pass")
@@ -82,6 +92,14 @@ def _ledger(chosen: wiring.Configuration) -> Iterator[Finding]:
     yield Finding("ok", f"service: {running}")
 
 
+def _guarded(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield findings; one more for an error that ends them."""
+    try:
+        yield from findings
+    except DispatcherError as error:
+        yield Finding("problem", str(error), error.hint)
+
+
 def _clock() -> Iterator[Finding]:
     now = wiring.CLOCK.now()
     if now < _BEGINNING:
@@ -92,12 +110,27 @@ def _clock() -> Iterator[Finding]:
 
 
 def _folders(chosen: wiring.Configuration) -> Iterator[Finding]:
-    for site in chosen.rules.sites.values():
-        for target in site.targets:
-            for one in wiring.folder_for_check(target).check():
-                yield Finding(
-                    one.level, f"site {site.finess}, target {target.name}: {one.what}", one.hint
-                )
+    known = wiring.ledger_path(chosen).exists()
+    with wiring.open_ledger(chosen) if known else nullcontext() as ledger:
+        work = {
+            (site.finess, target.name): partial(_looked_at, target, ledger)
+            for site in chosen.rules.sites.values()
+            for target in site.targets
+        }
+        lanes: Lanes[list[Finding]] = Lanes(wiring.CLOCK, patience=_FOLDER_SECONDS)
+        for ended in (one for group in lanes.run(work) for one in group):
+            site, name = ended.lane
+            if ended.error is not None:
+                raise ended.error
+            for one in ended.result or ():
+                yield Finding(one.level, f"site {site}, target {name}: {one.what}", one.hint)
+        for site, name in (lane for lane in work if lanes.busy(lane)):
+            hint = "Is the share it lies on reachable? Its own site waits, no other does."
+            yield Finding("problem", f"site {site}, target {name}: does not answer", hint)
+
+
+def _looked_at(target: Target, ledger: SqlLedger | None) -> list[Finding]:
+    return list(wiring.folder_for_check(target, ledger).check())
 
 
 def _mailboxes(chosen: wiring.Configuration) -> Iterator[Finding]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from functools import partialmethod
 from typing import Final, Literal, TextIO
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
+
+from dispatcher.errors import place_of
 
 # sd-daemon(3): a line that begins with <N> carries its syslog priority to the journal.
 _PRIORITY: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -38,6 +41,20 @@ def configure(
         ),
         logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=False,
+    )
+
+
+def guard_crashes() -> None:
+    """Report what nobody caught by its class and place alone: never its text or frames."""
+    sys.excepthook = lambda _kind, error, _trace: _report_crash(error)
+    threading.excepthook = lambda args: _report_crash(args.exc_value)
+
+
+def _report_crash(error: BaseException | None) -> None:
+    if error is None or isinstance(error, SystemExit | KeyboardInterrupt):
+        return
+    structlog.get_logger(__name__).critical(
+        "program_crashed", error=type(error).__name__, place=place_of(error)
     )
 
 

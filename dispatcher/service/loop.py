@@ -16,6 +16,7 @@ from dispatcher.errors import (
     LoginRefused,
     Refused,
     Unavailable,
+    place_of,
 )
 from dispatcher.ports import Mailbox
 from dispatcher.service.desk import Desk
@@ -106,7 +107,7 @@ class MailboxLoop:
             # The only one of its kind: a bug met by one mailbox must not stop the others.
             # Neither the text nor the frames go out, they could hold what was read.
             self._mailbox.close()
-            self._failed(Unavailable(f"unexpected {type(error).__name__} {_where(error)}"))
+            self._failed(Unavailable(f"unexpected {type(error).__name__} {place_of(error)}"))
             return self._pause()
         self._recovered()
         return None
@@ -190,16 +191,3 @@ class Loops:
             if not busy:
                 loop.drain(max(0.0, until - now()))
         return not any(alive)
-
-
-def _where(error: BaseException) -> str:
-    """Return the innermost place of ours in a traceback, as `module:function:line`."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        module = trace.tb_frame.f_globals.get("__name__", "")
-        if module.startswith("dispatcher."):
-            place = f"in {module}:{code.co_name}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
