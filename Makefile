@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test check format lint types imports deps packages clean help
+.PHONY: demo test check format lint types imports deps docs wheel packages clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,7 +37,13 @@ imports: $(STAMP)
 	$(BIN)/lint-imports
 
 deps: $(STAMP)
-	$(BIN)/deptry dispatcher
+	$(BIN)/deptry .
+
+docs: $(STAMP)  ## write the pages that are made from the code
+	$(BIN)/python -m tests.architecture.generate
+
+wheel: | $(UV)  ## build the package into dist/
+	$(UV) build --quiet --wheel
 
 packages:  ## the Debian packages that the tests need
 	@tests/packages.sh

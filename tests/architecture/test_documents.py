@@ -1,0 +1,305 @@
+"""What the documents tell people to type, and what they promise, exists."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from dispatcher import rules, settings
+from dispatcher.cli.exits import Exit
+from dispatcher.core.certificate import HoldReason
+from dispatcher.core.ledger import State
+from tests.architecture.generate import DOCS, ROOT, commands, settings_keys
+from tests.architecture.texts import (
+    blocks,
+    code,
+    command_lines,
+    documents,
+    name_of,
+    section,
+)
+
+EVERY: Final = pytest.mark.parametrize("path", documents(), ids=name_of)
+# Named as what a later version will have, never as what can be typed today.
+LATER: Final = {"purge", "reprint", "simulate", "directory"}
+
+
+_COMMAND: Final = re.compile(r"(?:\S*/|sudo -u sidep-dispatcher )?sidep-dispatcher +(\S.*)")
+
+
+# --- commands -----------------------------------------------------------------------------
+
+
+def typed(path: Path) -> Iterator[list[str]]:
+    """Yield the words after the program's name wherever a document shows a command."""
+    for line in command_lines(path):
+        shown = _COMMAND.match(line.strip())
+        if shown:
+            yield shown[1].split()
+    names = set(commands())
+    for text in code(path):
+        words = text.split()
+        if len(words) > 1 and words[0] in names:
+            yield words
+
+
+@EVERY
+def test_every_command_that_a_document_shows_exists(path: Path) -> None:
+    for name, *words in typed(path):
+        if name == "--version":
+            continue
+        assert name in commands(), f"{name}: no such command"
+        known = {one for param in commands()[name].params for one in param.opts}
+        options = {word.split("=")[0] for word in words if word.startswith("--")}
+        assert options <= known | {"--help"}, f"{name}: no such option"
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_is_in_the_changelog_and_explains_itself(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert commands()[name].help
+
+
+def test_commands_of_later_versions_are_not_there_yet() -> None:
+    """When one arrives, the README's list of what is missing has to change."""
+    assert not LATER & set(commands())
+    missing = section(ROOT / "README.md", "## What is not in this version")
+    assert set(re.findall(r"`([a-z]+)`", missing)) >= LATER
+
+
+@EVERY
+def test_every_make_target_that_a_document_shows_exists(path: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    shown = {m for line in command_lines(path) for m in re.findall(r"^make ([a-z]+)", line)}
+    assert shown <= targets
+
+
+def test_the_readme_tells_every_exit_status() -> None:
+    rows = re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert [int(row) for row in rows] == [status.value for status in Exit]
+
+
+# --- configuration ------------------------------------------------------------------------
+
+
+def examples(first_line: str) -> list[Any]:
+    return [
+        pytest.param(block.text, id=f"{name_of(path)}-{number}")
+        for path in documents()
+        for number, block in enumerate(blocks(path))
+        if block.language == "yaml" and block.text.startswith(first_line)
+    ]
+
+
+@pytest.mark.parametrize("text", examples("# dispatcher.yaml"))
+def test_every_example_of_settings_loads(text: str, tmp_path: Path) -> None:
+    text = text.replace("/etc/sidep-dispatcher", str(tmp_path))
+    for secret in re.findall(r"(?:_file|_certificate|_key): (/\S+)", text):
+        Path(secret).write_text("x", encoding="utf-8")
+        Path(secret).chmod(0o400)
+    file = tmp_path / "dispatcher.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert settings.load(file, {}).mailboxes
+
+
+@pytest.mark.parametrize("text", examples("# routing.yaml"))
+def test_every_example_of_routing_loads_and_passes_its_tests(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "routing.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert rules.load(file).tests
+
+
+def test_no_example_of_configuration_escapes_these_tests() -> None:
+    for path in documents():
+        for block in blocks(path):
+            if block.language == "yaml":
+                assert re.match(r"# (dispatcher|routing)\.yaml\n", block.text), name_of(path)
+
+
+@EVERY
+def test_every_setting_that_a_document_names_exists(path: Path) -> None:
+    keys = set(settings_keys())
+    tops = {key.split(".")[0] for key in keys if "." in key}
+    for text in code(path):
+        dotted = re.match(r"([a-z_]+(?:\.[a-zA-Z_]+)+)\b", text)
+        if dotted is None or dotted[1].split(".")[0] not in tops:
+            continue
+        if dotted[1] == "alerts.smtp.password":
+            continue  # a credential's name; passwords are no keys of the file
+        key = re.sub(r"^mailboxes\.[a-zA-Z]+", "mailboxes.NAME", dotted[1])
+        assert key in keys, f"{text}: no such setting"
+
+
+@pytest.mark.parametrize(
+    ("example", "schema"),
+    [
+        pytest.param("dispatcher.yaml", settings.json_schema(), id="settings"),
+        pytest.param("routing.yaml", rules.json_schema(), id="routing"),
+    ],
+)
+def test_the_committed_schema_is_the_one_that_the_program_prints(
+    example: str, schema: dict[str, Any]
+) -> None:
+    Draft202012Validator.check_schema(schema)
+    kept = (ROOT / "config" / example).with_suffix(".schema.json")
+    assert json.loads(kept.read_text(encoding="utf-8")) == schema, "print it with `schema`"
+
+
+# --- words of the contract ----------------------------------------------------------------
+
+
+def entries(title: str) -> list[str]:
+    """Return the headings below one of the two halves of docs/reasons.md."""
+    found = section(DOCS / "reasons.md", f"# {title}")
+    return re.findall(r"^## (\S+)$", found, flags=re.MULTILINE)
+
+
+def test_every_reason_for_holding_has_an_entry() -> None:
+    assert entries("Motifs · Reasons for holding") == [reason.value for reason in HoldReason]
+
+
+def test_every_state_has_an_entry() -> None:
+    assert entries("États · States") == [state.value for state in State]
+
+
+@pytest.mark.parametrize("reason", [reason.value for reason in HoldReason])
+def test_an_entry_says_what_to_look_at_and_what_to_do(reason: str) -> None:
+    entry = section(DOCS / "reasons.md", f"## {reason}")
+    rows = [row.split(" | ") for row in entry.splitlines() if row.startswith("| ")]
+    assert [row[0] for row in rows[2:]] == [
+        "| ce que c'est · meaning",
+        "| regarder · look at",
+        "| faire · do",
+    ]
+    assert all(len(cell) > 20 for row in rows[2:] for cell in row[1:])
+    assert re.search(r"`(release|discard|retry)", rows[-1][2])
+
+
+# --- log events ---------------------------------------------------------------------------
+
+_LEVELS: Final = {"debug", "info", "warning", "error", "critical", "exception"}
+# Calls that hand an event's name on to a logger, by the argument that bears it.
+_HANDED_ON: Final = {"_mark_absent": 1, "report": 0}
+
+
+def log_calls() -> Iterator[tuple[str, str | None]]:
+    """Yield each event with its level; a level of None where a variable decides it."""
+    for path in sorted((ROOT / "dispatcher").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            at, level = _where(node.func)
+            if at is None:
+                continue
+            name = node.args[at]
+            if isinstance(name, ast.Constant):
+                yield str(name.value), level
+            else:
+                # A new way to hand names on belongs into _HANDED_ON.
+                assert ast.unparse(name) == "event", f"{path.name}: {ast.unparse(node)}"
+
+
+def _where(called: ast.expr) -> tuple[int | None, str | None]:
+    if isinstance(called, ast.Attribute):
+        if called.attr in _LEVELS and ast.unparse(called.value) in {"_log", "log", "logger"}:
+            return 0, called.attr
+        return _HANDED_ON.get(called.attr), None
+    return (_HANDED_ON.get(called.id), None) if isinstance(called, ast.Name) else (None, None)
+
+
+def events_told() -> dict[str, str]:
+    rows = section(DOCS / "it.md", "## Log events")
+    return dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", rows, flags=re.MULTILINE))
+
+
+def test_every_log_event_is_told_and_no_other() -> None:
+    assert set(events_told()) == {event for event, _ in log_calls()}
+
+
+def test_the_level_of_every_log_event_is_right() -> None:
+    told = events_told()
+    for event, level in log_calls():
+        assert level in {None, told[event]}, event
+
+
+def test_log_events_are_told_in_the_order_of_the_alphabet() -> None:
+    assert list(events_told()) == sorted(events_told())
+
+
+# --- references ---------------------------------------------------------------------------
+
+
+@EVERY
+def test_every_link_leads_to_a_file_and_a_heading(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    bare = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in bare}
+
+
+@EVERY
+def test_every_symbol_that_a_document_names_exists(path: Path) -> None:
+    for text in code(path):
+        if re.fullmatch(r"dispatcher(\.\w+)+", text) and not text.endswith((".yaml", ".json")):
+            assert resolved(text), f"{text}: no such symbol"
+
+
+def resolved(dotted: str) -> bool:
+    names = dotted.split(".")
+    for cut in range(len(names), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(names[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for name in names[cut:]:
+            if not hasattr(found, name):
+                return False
+            found = getattr(found, name)
+        return True
+    return False
+
+
+@EVERY
+def test_every_file_of_the_project_that_a_document_names_exists(path: Path) -> None:
+    for line in command_lines(path):
+        for file in re.findall(r"(?<![\w/.-])((?:config|docs|tests)/[\w./-]+)", line):
+            assert (ROOT / file).exists(), file
+
+
+@EVERY
+def test_no_document_cites_a_line_number(path: Path) -> None:
+    assert not re.search(r"\.py:\d", path.read_text(encoding="utf-8"))
+
+
+def test_the_changelog_begins_with_the_current_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    first = re.search(r"^## (\S+)", text, flags=re.MULTILINE)
+    assert first is not None
+    assert first[1] == version("sidep-dispatcher")
+
+
+def test_decisions_are_numbered_without_a_gap_and_have_their_three_parts() -> None:
+    pages = sorted((DOCS / "adr").glob("[0-9]*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith(f"# {page.name[:4]} · ")
+        parts = re.findall(r"^## (.+)$", text, flags=re.MULTILINE)
+        assert parts == ["Context", "Decision", "Consequences"], page.name
