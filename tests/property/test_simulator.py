@@ -9,7 +9,7 @@ import re
 import unicodedata
 from urllib.parse import unquote_to_bytes
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dispatcher.simulator import headers
@@ -25,6 +25,7 @@ TEXTS = st.lists(WORDS, min_size=1, max_size=8).map(" ".join)
 
 
 @given(TEXTS, st.sampled_from(SubjectForm), CHARSETS)
+@example("| É À | d’Ô  Ü a É", SubjectForm.WORDS, "utf-8")
 def test_a_subject_comes_back_from_every_form(
     text: str, form: SubjectForm, charset: str
 ) -> None:

@@ -265,11 +265,14 @@ def test_the_document_has_a_picture_of_a_code() -> None:
 
 
 @pytest.mark.parametrize("extra", [1, 200, 400, 40_000, 700_000])
-def test_a_document_has_the_very_size_that_was_asked_for(extra: int) -> None:
+def test_a_document_has_the_very_size_that_was_asked_for(
+    extra: int, caplog: pytest.LogCaptureFixture
+) -> None:
     size = len(pdf.certificate(PATIENT, EXAM)) + extra
     document = pdf.certificate(PATIENT, EXAM, size=size)
     assert len(document) == size
     assert "de La Selle" in text_of(document)
+    assert caplog.records == [], "the reader found something to correct"
 
 
 # --- mailers -----------------------------------------------------------------------------
@@ -461,6 +464,8 @@ def test_what_comes_more_than_once_is_told_apart(name: str, expected: list[str])
     same_file = first.truth.file_number == second.truth.file_number
     assert same_file == (name != "namesakes")
     assert second.truth.replaces == (name == "replacement")
+    corrected = "rectificatif" in text_of(documents(second.raw)[0])
+    assert corrected == (name == "replacement")
     assert (first.raw == second.raw) == (name == "same-message-twice")
 
 
