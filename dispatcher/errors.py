@@ -19,6 +19,13 @@ class Unavailable(DispatcherError):
     """The effect did not happen; the same thing may work later."""
 
 
+class NotNow(Unavailable):
+    """Our own side is not ready: the ledger, its lock, a delivery that is under way.
+
+    Exit status 75, where a server or a share that does not answer means 69.
+    """
+
+
 class Refused(DispatcherError):
     """The effect did not happen; nothing changes until a person acts."""
 

@@ -21,6 +21,7 @@ from dispatcher.core.ledger import (
     NewDelivery,
     NewEntry,
     Place,
+    Refusals,
     State,
 )
 from dispatcher.core.message import MessageRef
@@ -261,6 +262,14 @@ class Writer(Protocol):
         """Record that the server keeps our keyword on these messages."""
         ...
 
+    def login_refused(self, mailbox: str) -> None:
+        """Count one more login in a row that the server refused, now."""
+        ...
+
+    def login_accepted(self, mailbox: str) -> None:
+        """Forget the refused logins of a mailbox."""
+        ...
+
     def remember(self, place: Place) -> None:
         """Record a good check of a mailbox."""
         ...
@@ -324,6 +333,10 @@ class Ledger(Protocol):
 
     def place(self, mailbox: str) -> Place | None:
         """Return what is remembered of a mailbox."""
+        ...
+
+    def refusals(self, mailbox: str) -> Refusals | None:
+        """Return the logins refused in a row; None: the last one was accepted."""
         ...
 
     def known(self, mailbox: str, uidvalidity: int) -> Mapping[int, Identity]:

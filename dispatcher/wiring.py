@@ -22,7 +22,7 @@ from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
 from dispatcher.edges.pdf import PdfInspector
-from dispatcher.errors import ConfigInvalid, Unavailable
+from dispatcher.errors import ConfigInvalid
 from dispatcher.ports import Destination, Mailbox
 from dispatcher.service.desk import Desk, Policy, Reader
 from dispatcher.settings import MailboxSettings, Settings
@@ -56,13 +56,28 @@ class RulesInForce:
     def __init__(self, chosen: Configuration) -> None:
         self._path = chosen.settings.routing
         self._rules = chosen.rules
+        self._seen = self._taken = self._stamp()
 
     def __call__(self) -> Rules:
         """Return the rules in force now."""
         return self._rules
 
+    def reload_if_changed(self) -> None:
+        """Reload when the file changed and has then stayed the same between two calls."""
+        before, self._seen = self._seen, self._stamp()
+        if self._seen == before and self._seen != self._taken:
+            self.reload()
+
+    def _stamp(self) -> tuple[int, ...]:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return ()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     def reload(self) -> None:
         """Take the file's rules; keep the old ones when it is not valid."""
+        self._taken = self._stamp()
         try:
             self._rules = routing_file.load(self._path)
         except ConfigInvalid as error:
@@ -128,11 +143,7 @@ def daemon_lock(chosen: Configuration) -> DaemonLock:
 
 def is_running(chosen: Configuration) -> bool:
     """Whether a service holds the ledger now."""
-    try:
-        with daemon_lock(chosen):
-            return False
-    except Unavailable:
-        return True
+    return daemon_lock(chosen).is_held()
 
 
 WithKeyword = tuple[Mailbox, str | None]

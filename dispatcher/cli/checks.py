@@ -67,7 +67,13 @@ def _files(chosen: wiring.Configuration) -> Iterator[Finding]:
 
 def _ledger(chosen: wiring.Configuration) -> Iterator[Finding]:
     path = wiring.ledger_path(chosen)
-    if not path.exists():
+    try:
+        missing = not path.exists()
+    except PermissionError:
+        hint = "Run this command as the service's user."
+        yield Finding("problem", f"ledger: you may not look into {path.parent}", hint)
+        return
+    if missing:
         if os.access(path.parent, os.W_OK | os.X_OK):
             yield Finding("ok", f"ledger: none yet, made at the first run in {path.parent}")
         else:
@@ -110,7 +116,7 @@ def _clock() -> Iterator[Finding]:
 
 
 def _folders(chosen: wiring.Configuration) -> Iterator[Finding]:
-    known = wiring.ledger_path(chosen).exists()
+    known = os.access(wiring.ledger_path(chosen), os.R_OK | os.W_OK)
     with wiring.open_ledger(chosen) if known else nullcontext() as ledger:
         work = {
             (site.finess, target.name): partial(_looked_at, target, ledger)
@@ -136,8 +142,7 @@ def _looked_at(target: Target, ledger: SqlLedger | None) -> list[Finding]:
 def _mailboxes(chosen: wiring.Configuration) -> Iterator[Finding]:
     for mailbox in wiring.mailboxes(chosen):
         try:
-            for one in mailbox.check():
-                yield Finding(one.level, f"mailbox {mailbox.name}: {one.what}", one.hint)
+            yield from mailbox.check()
         except DispatcherError as error:
             yield Finding("problem", f"mailbox {mailbox.name}: {error}", error.hint)
         finally:

@@ -19,7 +19,7 @@ from dispatcher.cli.options import AsJson
 from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import Json, balance_shape
 from dispatcher.core.ledger import Entry, State
-from dispatcher.errors import Refused
+from dispatcher.errors import ConfigInvalid
 from dispatcher.service.desk import Desk
 from dispatcher.service.loop import Loops, MailboxLoop
 
@@ -61,10 +61,8 @@ def _need_extra() -> None:
     try:
         import dispatcher.simulator.embedded  # noqa: F401, PLC0415 - only with the extra
     except ModuleNotFoundError as error:
-        raise Refused(
-            f"the demo needs {error.name}, which is not installed",
-            hint="Install it with the extra: pip install 'sidep-dispatcher[demo]'.",
-        ) from None
+        what = f"the demo needs {error.name}; install pip's `sidep-dispatcher[demo]`"
+        raise ConfigInvalid((what,)) from None
 
 
 @contextmanager
@@ -169,9 +167,9 @@ def _report(desk: Desk, sendings: list[Sending], top: Path) -> Json:
         for site in desk.rules.sites.values()
     ]
     held = Counter(e.reason.value for e in entries if e.state is State.HELD and e.reason)
-    found = {**balance_shape(balance)}
-    agreeing: int = sum(site["right"] for site in sites)
-    others = [state for state in meant if state != "delivered"]
+    found = balance_shape(balance)
+    agreeing: int = sum(site["right"] for site in sites) + _held_as_meant(held, sendings)
+    others = [state for state in meant if state not in {"delivered", "held"}]
     agreeing += sum(min(meant[state], found.get(state, 0)) for state in others)
     return {
         "sent": len(sendings),
@@ -182,6 +180,14 @@ def _report(desk: Desk, sendings: list[Sending], top: Path) -> Json:
         "held": dict(held.most_common()),
         "examples": [_held_example(entry) for entry in entries if entry.state is State.HELD],
     }
+
+
+def _held_as_meant(held: Counter[str], sendings: list[Sending]) -> int:
+    """Return how many were held for the reason meant; where any will do, for any."""
+    reasons = [s.truth.reason for s in sendings if s.truth.state == "held"]
+    named = Counter(reason for reason in reasons if reason is not None)
+    right = (held & named).total()
+    return right + min(reasons.count(None), (held - named).total())
 
 
 def _site_report(name: str, number: str, folder: Path, sendings: list[Sending]) -> Json:

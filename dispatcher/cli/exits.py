@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from dispatcher.errors import ConfigInvalid, DispatcherError, InvariantBroken, Unavailable
+from dispatcher.errors import ConfigInvalid, DispatcherError, InvariantBroken, NotNow
 from dispatcher.service.decisions import NotAsked, NotPossible
 
 
@@ -28,7 +28,7 @@ def of(error: DispatcherError) -> Exit:
             return Exit.USAGE
         case NotPossible() | InvariantBroken():
             return Exit.ATTENTION
-        case Unavailable():
+        case NotNow():
             return Exit.TRY_LATER
         case _:
             return Exit.UNREACHABLE

@@ -13,8 +13,9 @@ from dispatcher import wiring
 from dispatcher.cli.decide import finess_et
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config, EntryId
-from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
+from dispatcher.cli.screen import local, notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import Json, assessment_shape, balance_shape, entry_shape
+from dispatcher.core.certificate import HoldReason
 from dispatcher.core.ledger import Act, DeliveryState, Entry, Event, State
 from dispatcher.errors import DispatcherError
 from dispatcher.ports import Ledger
@@ -41,7 +42,8 @@ def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
     else:
         _print_status(shape)
     balance = shape["balance"]
-    attention = balance["held"] or shape["difference"] or shape["failing"]
+    wrong = shape["difference"] or shape["failing"] or shape["removed_by_others"]
+    attention = balance["held"] or wrong
     raise typer.Exit(Exit.ATTENTION if attention else Exit.DONE)
 
 
@@ -59,7 +61,7 @@ def list_entries(
         print_json([entry_shape(entry) for entry in entries])
         return
     print_table(
-        "Messages",
+        "Messages (times in Europe/Paris)",
         ("id", "state", "reason", "site", "result", "received", "kept until", "deliveries"),
         (_entry_row(entry) for entry in entries),
         empty="none",
@@ -203,7 +205,10 @@ def _print_status(shape: Json) -> None:
     print_table(
         "Mailboxes",
         ("mailbox", "last good contact", "uidvalidity"),
-        (tuple(mailbox.values()) for mailbox in shape["mailboxes"]),
+        (
+            (box["name"], _local(box["last_good_contact"]), box["uidvalidity"])
+            for box in shape["mailboxes"]
+        ),
         empty="none",
     )
     waits = ("waiting", "delivering", "in_doubt")
@@ -243,6 +248,8 @@ def _print_entry(entry: Entry, shape: Json) -> None:
         ]
         columns = ("source", "site (ET)", "file number", "last name", "first name")
         print_table("What each source says", columns, rows, empty="")
+    elif entry.reason is HoldReason.TOO_LARGE:
+        screen().print("The message is too large to be read here; look at it in the mailbox.")
     else:
         screen().print("The message is not in the mailbox any more, or cannot be read now.")
     _print_rows("History", history)
@@ -251,7 +258,12 @@ def _print_entry(entry: Entry, shape: Json) -> None:
 
 def _print_rows(title: str, rows: list[Json]) -> None:
     if rows:
-        print_table(title, tuple(rows[0]), (tuple(row.values()) for row in rows), empty="")
+        told = ({**row, "at": _local(row["at"])} for row in rows)
+        print_table(title, tuple(rows[0]), (tuple(row.values()) for row in told), empty="")
+
+
+def _local(text: str | None) -> str:
+    return local(None if text is None else datetime.fromisoformat(text))
 
 
 def _event_shape(event: Event) -> Json:
@@ -276,7 +288,7 @@ def _entry_row(entry: Entry) -> tuple[object, ...]:
         None if entry.reason is None else entry.reason.value,
         entry.site,
         None if entry.result is None else entry.result.value,
-        f"{entry.received_at:%Y-%m-%d %H:%M}",
-        None if entry.purge_at is None else f"{entry.purge_at:%Y-%m-%d %H:%M}",
+        local(entry.received_at),
+        local(entry.purge_at),
         deliveries,
     )

@@ -16,9 +16,9 @@ from dispatcher.cli.shapes import Json, assessment_shape
 from dispatcher.core.certificate import Certificate, Claim, Facts, Foreign, Held, Result
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Rules, decide
-from dispatcher.errors import Refused
 from dispatcher.service.assess import Assessment, assess, purge_at
-from dispatcher.service.decisions import NotAsked
+from dispatcher.service.decisions import NotAsked, NotPossible
+from dispatcher.service.named import naming
 from dispatcher.service.preview import Previewed, preview
 
 
@@ -55,7 +55,8 @@ def dry_run(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
     with wiring.open_inspector() as inspector:
         reader = wiring.reader(chosen, inspector)
         for mailbox in wiring.mailboxes(chosen):
-            found += preview(mailbox, reader)
+            with naming(mailbox.name):
+                found += preview(mailbox, reader)
     if as_json:
         print_json([_preview_shape(one) for one in found])
     else:
@@ -134,7 +135,7 @@ def _claim_row(name: str, claim: Claim | None) -> tuple[object, ...]:
 def _explain_site(number: FinessET, rules: Rules, *, as_json: bool) -> None:
     site = rules.site_of(number)
     if site is None:
-        raise Refused(
+        raise NotPossible(
             f"{number} is not in routing.yaml: its certificates would be held (site-unknown)",
             hint="Add it to `sites`, or to the `aliases` of the place that replaced it.",
         )

@@ -25,6 +25,8 @@ _log = structlog.get_logger(__name__)
 
 # Stopping drains what is under way inside this time (seconds), then goes all the same.
 _DRAIN = 8.0
+# How often signals and the rules' file are looked at (seconds).
+_LOOK = 0.5
 
 
 def register(app: typer.Typer) -> None:
@@ -39,8 +41,9 @@ def run(
 ) -> None:
     """Watch the mailboxes and deliver what arrives, until told to stop."""
     chosen = wiring.configuration(config)
-    for sentence in chosen.settings.not_in_effect():
-        _log.warning("setting_is_not_in_effect", what=sentence)
+    if not once:
+        for sentence in chosen.settings.not_in_effect():
+            _log.warning("setting_is_not_in_effect", what=sentence)
     rules = wiring.RulesInForce(chosen)
     with wiring.daemon_lock(chosen), wiring.open_desk(chosen, rules) as desk:
         check_balance(desk.ledger)
@@ -58,7 +61,7 @@ def run(
 
 
 def serve(desk: Desk, mailboxes: list[wiring.WithKeyword], rules: wiring.RulesInForce) -> None:
-    """Run the loops until SIGTERM or SIGINT; SIGHUP takes the rules' file anew."""
+    """Run the loops until SIGTERM or SIGINT; take the rules anew on change and on SIGHUP."""
     stop = threading.Event()
     loops = Loops([MailboxLoop(one, desk, keyword=keyword) for one, keyword in mailboxes])
     reload = threading.Event()
@@ -69,10 +72,12 @@ def serve(desk: Desk, mailboxes: list[wiring.WithKeyword], rules: wiring.RulesIn
     loops.start()
     _log.info("service_started", mailboxes=len(mailboxes))
     try:
-        while not stop.wait(0.5) and loops.broken is None:
+        while not stop.wait(_LOOK) and loops.broken is None:
             if reload.is_set():
                 reload.clear()
                 rules.reload()
+            else:
+                rules.reload_if_changed()
     finally:
         scheduler.shutdown(wait=False)
         ended = loops.stop(_DRAIN, desk.clock.monotonic)

@@ -6,12 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from dispatcher.cli.shapes import Json
+from dispatcher.core.paris import PARIS
 from dispatcher.errors import ConfigInvalid, DispatcherError
 from dispatcher.ports import Finding
 
@@ -48,7 +50,8 @@ def print_table(
     """Print a table of plain texts; markup and control characters in cells mean nothing."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        # An id that is broken over two lines cannot be copied.
+        table.add_column(column, overflow="fold", no_wrap=column in {"id", "site"})
     for row in rows:
         table.add_row(*(plain(cell) for cell in row))
     if table.row_count:
@@ -61,6 +64,11 @@ def plain(cell: object) -> str:
     """Return a text safe to show: what a message holds must not steer a terminal."""
     text = "" if cell is None else str(cell)
     return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
+def local(at: datetime | None) -> str:
+    """Return a time as people at a site read it: Europe/Paris, to the minute."""
+    return "" if at is None else f"{at.astimezone(PARIS):%Y-%m-%d %H:%M}"
 
 
 def print_findings(findings: Iterable[Finding]) -> bool:

@@ -254,6 +254,14 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusals:
+    """How often a server refused our login in a row, and when it did last."""
+
+    count: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Act:
     """What a person decided, for the audit trail. `by` is a system user's name."""
 

@@ -26,7 +26,7 @@ from dispatcher.core.ledger import (
     state_of,
 )
 from dispatcher.core.message import MessageRef
-from dispatcher.errors import InvariantBroken, Refused, Unavailable
+from dispatcher.errors import InvariantBroken, NotNow, Refused
 
 _COPIED: Final = tuple(
     field.name
@@ -327,7 +327,7 @@ def _discarded(delivery: Delivery, because: str) -> Delivery:
 def _all_discarded(entry: Entry, because: str) -> tuple[Delivery, ...]:
     """Discard what is not made; nothing, while the effect of one may be under way."""
     if any(delivery.state in UNDER_WAY for delivery in entry.deliveries):
-        raise Unavailable(
+        raise NotNow(
             f"message {entry.id}: a delivery of it is under way",
             hint="Try again when that delivery has ended; `show` tells.",
         )

@@ -9,8 +9,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from dispatcher.core.certificate import Facts, Result
-
-PARIS: Final = ZoneInfo("Europe/Paris")
+from dispatcher.core.paris import PARIS
 
 # A sampling time later than the reception is a mistake; this much may be clock skew.
 _SKEW: Final = timedelta(hours=1)

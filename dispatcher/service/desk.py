@@ -9,7 +9,8 @@ from datetime import date, datetime, time
 from dispatcher.core.certificate import PdfText
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Identity
-from dispatcher.core.retention import PARIS, Terms
+from dispatcher.core.paris import PARIS
+from dispatcher.core.retention import Terms
 from dispatcher.core.routing import Rules
 from dispatcher.ports import Clock, Destination, Inspector, Ledger
 

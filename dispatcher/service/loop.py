@@ -26,9 +26,8 @@ _log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE: Final = 1.0
 _LAST_PAUSE: Final = 60.0
-# A refused login is tried this often, then once in five minutes: an operator locks accounts.
-_LOGIN_TRIES: Final = 3
-_LOGIN_PAUSE: Final = 300.0
+# The shortest pause after a refused login; the ledger asks for more after a few.
+_LOGIN_PAUSE: Final = 15.0
 # The longest wait for mail: a full check runs all the same (IDLE is only a hint).
 _LONGEST_WAIT: Final = 540.0
 
@@ -42,7 +41,6 @@ class MailboxLoop:
         self._round = Round(mailbox, desk, keyword=keyword)
         self._stop = threading.Event()
         self._failures = 0
-        self._refused_logins = 0
         self.broken: DispatcherError | None = None
 
     @property
@@ -97,9 +95,8 @@ class MailboxLoop:
             self.broken = error
             return None
         except LoginRefused as error:
-            self._refused_logins += 1
             self._failed(error)
-            return _LOGIN_PAUSE if self._refused_logins >= _LOGIN_TRIES else _LAST_PAUSE / 4
+            return max(_LOGIN_PAUSE, self._login_pause())
         except (Unavailable, Refused) as error:
             self._failed(error)
             return self._pause()
@@ -111,6 +108,12 @@ class MailboxLoop:
             return self._pause()
         self._recovered()
         return None
+
+    def _login_pause(self) -> float:
+        try:
+            return self._round.login_pause()
+        except Unavailable:
+            return _LAST_PAUSE
 
     def _failed(self, error: DispatcherError) -> None:
         """Report the first failure of a row; the rest would only repeat it."""
@@ -127,7 +130,7 @@ class MailboxLoop:
     def _recovered(self) -> None:
         if self._failures:
             _log.info("mailbox_check_recovered", mailbox=self.name, failures=self._failures)
-        self._failures = self._refused_logins = 0
+        self._failures = 0
 
     def _pause(self) -> float:
         longest = min(_LAST_PAUSE, _FIRST_PAUSE * (1 << min(self._failures - 1, 10)))

@@ -10,12 +10,13 @@ import structlog
 
 from dispatcher.core.certificate import Document
 from dispatcher.core.ledger import Entry
-from dispatcher.errors import Refused, Unavailable
+from dispatcher.errors import LoginRefused, Refused, Unavailable
 from dispatcher.ports import Mailbox, Writer
 from dispatcher.service.desk import Desk
 from dispatcher.service.dispatch import Dispatch, Job, settled
 from dispatcher.service.groups import in_groups
 from dispatcher.service.intake import Intake
+from dispatcher.service.logins import Logins
 from dispatcher.service.refetch import documents
 from dispatcher.service.whereabouts import Whereabouts
 
@@ -47,6 +48,7 @@ class Round:
             dispatch=self._dispatch,
             keyword=keyword,
         )
+        self._logins = Logins(mailbox.name, desk)
         self._unmarked: set[int] | None = None
         self._marked_in: int | None = None
         self._marks_again_at = 0.0
@@ -63,7 +65,7 @@ class Round:
         Unavailable or Refused when the mailbox or the ledger does not answer; nothing is
         lost by that, and the next turn goes on from there.
         """
-        news = self._whereabouts.news()
+        news = self._news()
         self._begin_marking()
         self._finish(self._dispatch.leftovers())
         if impatient:
@@ -75,6 +77,20 @@ class Round:
         self.settle()
         with self._desk.ledger.writing() as writer:
             writer.remember(self._whereabouts.place())
+
+    def login_pause(self) -> float:
+        """Return how many seconds the next login has to wait."""
+        return self._logins.pause().total_seconds()
+
+    def _news(self) -> tuple[int, ...]:
+        self._logins.ensure_allowed()
+        try:
+            news = self._whereabouts.news()
+        except LoginRefused:
+            self._logins.refused()
+            raise
+        self._logins.accepted()
+        return news
 
     def drain(self, seconds: float) -> None:
         """Record what slow deliveries come to, for at most that long. Never starts new ones."""

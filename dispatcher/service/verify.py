@@ -15,6 +15,7 @@ from dispatcher.service.assess import Assessment, assess
 from dispatcher.service.desk import Desk
 from dispatcher.service.groups import in_groups
 from dispatcher.service.lanes import Lane, Lanes
+from dispatcher.service.named import naming
 
 # Messages fetched and compared together.
 _TOGETHER = 64
@@ -45,7 +46,8 @@ def verify(mailboxes: Sequence[Mailbox], desk: Desk) -> Iterator[Difference]:
     for name in sorted(strangers):
         yield Difference("", f"ledger: mailbox {name} is in it and not in the settings")
     for mailbox in mailboxes:
-        yield from _Comparison(mailbox, desk).differences()
+        with naming(mailbox.name):
+            yield from _Comparison(mailbox, desk).differences()
 
 
 class _Comparison:

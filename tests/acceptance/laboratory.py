@@ -105,6 +105,11 @@ sites:
         self._logs.flush()
         return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
+    def command_without_config(self, *words: str) -> Ended:
+        """Run a command that takes no settings file."""
+        ended = subprocess.run([*PROGRAM, *words], capture_output=True, check=False)
+        return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
     def once(self) -> tuple[int, dict[str, int]]:
         """Make one full turn; return the exit status and this run's numbers."""
         ended = self.command("run", "--once", "--json")

@@ -21,7 +21,7 @@ from dispatcher.core.ledger import (
     State,
 )
 from dispatcher.edges.ledger import SqlLedger
-from dispatcher.errors import InvariantBroken, Refused, Unavailable
+from dispatcher.errors import InvariantBroken, NotNow, Refused, Unavailable
 from tests.fakes.ledger_samples import (
     FOLDER,
     GARE,
@@ -220,7 +220,7 @@ def test_a_writer_that_waits_too_long_is_told_to_try_later(ledger: AnyLedger) ->
         thread = threading.Thread(target=write)
         thread.start()
         thread.join(timeout=30)
-    assert [type(error) for error in outcome] == [Unavailable]
+    assert [type(error) for error in outcome] == [NotNow]
     assert ledger.balance().received == 1
 
 
@@ -527,3 +527,18 @@ def test_the_balance_counts_every_message_in_one_state(ledger: AnyLedger) -> Non
     assert ledger.balance() == Balance(
         received=5, delivered=1, held=1, pending=1, duplicate=1, expired=1, foreign=1
     )
+
+
+def test_refused_logins_are_counted_until_one_is_accepted(ledger: AnyLedger) -> None:
+    assert ledger.refusals("lbm") is None
+    for _ in range(2):
+        with ledger.writing() as writer:
+            writer.login_refused("lbm")
+            writer.login_refused("other")
+    found = ledger.refusals("lbm")
+    assert found is not None
+    assert (found.count, found.last_at.tzinfo is not None) == (2, True)
+    with ledger.writing() as writer:
+        writer.login_accepted("lbm")
+    assert ledger.refusals("lbm") is None
+    assert ledger.refusals("other") is not None

@@ -25,11 +25,12 @@ from dispatcher.core.ledger import (
     NewDelivery,
     NewEntry,
     Place,
+    Refusals,
     State,
     state_of,
 )
 from dispatcher.core.message import MessageRef
-from dispatcher.errors import InvariantBroken, Unavailable
+from dispatcher.errors import InvariantBroken, NotNow
 from dispatcher.ports import Clock
 
 _BUSY_TIMEOUT = 10.0  # seconds
@@ -44,6 +45,7 @@ class Book:
     openings: dict[MessageRef, int] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     mounts: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, Refusals] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
     received: int = 0
@@ -58,6 +60,7 @@ class Book:
             openings=dict(self.openings),
             places=dict(self.places),
             mounts=dict(self.mounts),
+            refusals=dict(self.refusals),
             events=list(self.events),
             acts=list(self.acts),
         )
@@ -159,6 +162,14 @@ class MemoryWriter:
             for entry in self._at(ref):
                 self.book.entries[entry.id] = replace(entry, keyword_set=True)
 
+    def login_refused(self, mailbox: str) -> None:
+        before = self.book.refusals.get(mailbox)
+        count = 1 + (before.count if before else 0)
+        self.book.refusals[mailbox] = Refusals(count, life.utc(self._clock.now()))
+
+    def login_accepted(self, mailbox: str) -> None:
+        self.book.refusals.pop(mailbox, None)
+
     def remember(self, place: Place) -> None:
         self.book.places[place.mailbox] = replace(place, checked_at=life.utc(place.checked_at))
 
@@ -215,7 +226,7 @@ class MemoryLedger:
         if self._whose == me:
             raise InvariantBroken("a transaction on the ledger was opened inside another")
         if not self._turn.acquire(timeout=self._busy_timeout):
-            raise Unavailable("the ledger does not answer: another thread holds it")
+            raise NotNow("the ledger does not answer: another thread holds it")
         self._whose = me
         try:
             writer = MemoryWriter(self.book.copy(), self._clock, self._ids)
@@ -297,6 +308,9 @@ class MemoryLedger:
 
     def place(self, mailbox: str) -> Place | None:
         return self.book.places.get(mailbox)
+
+    def refusals(self, mailbox: str) -> Refusals | None:
+        return self.book.refusals.get(mailbox)
 
     def known(self, mailbox: str, uidvalidity: int) -> Mapping[int, Identity]:
         there = {e.ref: e.identity for e in self.book.entries.values() if e.present}

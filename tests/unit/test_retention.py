@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dispatcher.core.certificate import Facts, Result
-from dispatcher.core.retention import PARIS, Months, Terms, due_at
+from dispatcher.core.paris import PARIS
+from dispatcher.core.retention import Months, Terms, due_at
 
 RECEIVED = datetime(2021, 6, 29, 10, 0, tzinfo=UTC)
 SAMPLED = datetime(2021, 6, 28, 9, 15, tzinfo=PARIS)

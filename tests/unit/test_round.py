@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,12 +14,13 @@ from dispatcher.core.delivery import Order
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import DeliveryState, Entry, State
 from dispatcher.core.routing import Kind, Target
-from dispatcher.errors import InDoubt, Refused, Unavailable
-from dispatcher.ports import Outcome, Question
+from dispatcher.errors import InDoubt, LoginRefused, Refused, Unavailable
+from dispatcher.ports import Fetched, Outcome, Question
 from dispatcher.service.round import Round
 from dispatcher.simulator.scenario import Sending
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_inspector import MemoryInspector
+from tests.fakes.memory_mailbox import MemoryMailbox
 from tests.fakes.office import KEYWORD, Office, certificates, rules
 
 FOREIGN = b"From: someone@example.test\r\nSubject: hello\r\n\r\nhello\r\n"
@@ -487,9 +488,52 @@ def test_a_sound_certificate_is_no_duplicate_of_one_that_was_held_for_disagreeme
 ) -> None:
     spoofed = three[0].raw.replace(b"noreply.sidep@enovacom", b"noreply.sidep@nobody")
     office.mailbox.append(spoofed)
+    work = office.round()
+    work.turn()
     arrive(office, [three[0]])
-    office.round().turn()
+    work.turn()
     assert states(office) == [State.HELD, State.DELIVERED]
+
+
+def test_a_delivery_that_ends_after_the_mailbox_was_renumbered_flags_no_other_message(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    hanging = Hanging()
+    office.destinations[FinessET(str(three[0].truth.site)), "folder"] = hanging
+    arrive(office, three[:1])
+    work = office.round()
+    work.turn()
+    office.mailbox.renumber()
+    office.mailbox.stored[1] = replace(office.mailbox.stored[2], raw=FOREIGN)
+    office.mailbox.close()  # a server cannot renumber under an open session
+    hanging.go_on.set()
+    work.drain(10)
+    work.turn()
+    office.clock.go(timedelta(minutes=6))
+    work.turn()
+    assert states(office) == [State.DELIVERED]
+    assert office.mailbox.flags() == {1: frozenset(), 2: frozenset({KEYWORD})}
+
+
+def test_what_a_person_discards_while_its_retry_begins_is_not_delivered(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    site = str(three[0].truth.site)
+    office.at(site).go_down(Unavailable("the share is away"))
+    arrive(office, three[:1])
+    office.round().turn()
+    office.at(site).mend()
+
+    class Interrupted(MemoryMailbox):
+        def fetch(self, uids: Sequence[int]) -> Iterator[Fetched]:
+            yield from super().fetch(uids)
+            with office.ledger.writing() as writer:
+                writer.discard(only(office).id)
+
+    between = Interrupted()
+    between.stored, between.uidnext = office.mailbox.stored, office.mailbox.uidnext
+    office.round(between).turn(impatient=True)
+    assert (only(office).state, office.effects()) == (State.EXPIRED, 0)
 
 
 def test_after_a_restart_a_round_is_not_needed_to_know_foreign_mail(
@@ -501,3 +545,22 @@ def test_after_a_restart_a_round_is_not_needed_to_know_foreign_mail(
     work: Round = office.round()
     work.turn()
     assert office.mailbox.fetched == [1, 2]
+
+
+def test_a_refused_login_is_tried_three_times_then_once_in_five_minutes_over_restarts(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    arrive(office, three)
+    office.mailbox.fail_next("select", LoginRefused("the password is wrong"), times=4)
+    for _ in range(6):
+        with pytest.raises(LoginRefused):
+            office.round().turn()
+    assert office.mailbox.calls == ["select"] * 3
+    office.clock.go(timedelta(minutes=5))
+    with pytest.raises(LoginRefused):
+        office.round().turn()
+    assert office.mailbox.calls == ["select"] * 4
+    office.clock.go(timedelta(minutes=5))
+    office.round().turn()
+    assert states(office) == [State.DELIVERED] * 3
+    assert office.ledger.refusals(office.mailbox.name) is None

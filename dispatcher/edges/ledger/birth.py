@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, inspect, select, text
 
 from dispatcher.edges.ledger.database import MOVE_AWAY, reading_engine, writing_engine
 from dispatcher.edges.ledger.schema import META, REVISIONS
-from dispatcher.errors import ConfigInvalid, Unavailable
+from dispatcher.errors import ConfigInvalid, NotNow
 
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
@@ -22,7 +22,7 @@ def open_file(path: Path, busy_timeout: float) -> None:
     """Make sure that `path` is a ledger with the schema of this program.
 
     A new file appears under its name only when it is complete, so an empty one has
-    lost its content and is refused. Raises ConfigInvalid, or Unavailable for the disk.
+    lost its content and is refused. Raises ConfigInvalid, or NotNow for the disk.
     """
     if not path.parent.is_dir():
         raise ConfigInvalid(
@@ -36,7 +36,7 @@ def open_file(path: Path, busy_timeout: float) -> None:
                 (f"ledger: {path} is no ledger, or lost its content; {MOVE_AWAY}",)
             )
     except OSError as error:
-        raise Unavailable(
+        raise NotNow(
             f"the ledger cannot be opened: {error.strerror}",
             hint=f"Check {path.parent}: owner, mode, free space.",
         ) from error

@@ -15,7 +15,7 @@ from dispatcher.errors import (
     ConfigInvalid,
     DispatcherError,
     InvariantBroken,
-    Unavailable,
+    NotNow,
 )
 
 MOVE_AWAY: Final = (
@@ -129,7 +129,7 @@ def classed(error: BaseException) -> BaseException:
     hint = _LATER.get(primary)
     if hint is None:
         return InvariantBroken(f"the ledger was asked what it cannot do: {name}")
-    return Unavailable(f"the ledger does not answer: {name}", hint=hint)
+    return NotNow(f"the ledger does not answer: {name}", hint=hint)
 
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -151,6 +151,6 @@ _LATER: Final = {
 def _constraint(name: str, words: str) -> DispatcherError:
     if words.endswith((" entry.id", " delivery.id")):
         # Two equal random ids: nothing is recorded, and the next try draws others.
-        return Unavailable("the ledger drew an id that is taken; nothing was recorded")
+        return NotNow("the ledger drew an id that is taken; nothing was recorded")
     # Constraint messages name columns and our own triggers' sentences, never values.
     return InvariantBroken(f"the ledger refuses: {words} ({name})")

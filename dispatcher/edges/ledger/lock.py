@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final
 
 from dispatcher.edges.ledger.database import path_of
-from dispatcher.errors import ConfigInvalid, Unavailable
+from dispatcher.errors import ConfigInvalid, NotNow
 from dispatcher.ports import Clock
 
 _READ_AT_MOST: Final = 200
@@ -34,22 +34,39 @@ class DaemonLock:
         return self._path
 
     def acquire(self) -> None:
-        """Take the lock, or raise Unavailable that names its holder and since when."""
+        """Take the lock, or raise NotNow that names its holder and since when."""
         descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(descriptor, _READ_AT_MOST, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
-            raise Unavailable(
+            raise NotNow(
                 f"another daemon works with this ledger: {holder or 'it has just started'}",
                 hint="Stop it first, or let it do the work: one daemon for one ledger.",
             ) from error
         except OSError as error:
             os.close(descriptor)
-            raise Unavailable(f"the daemon's lock cannot be taken: {error.strerror}") from error
+            raise NotNow(f"the daemon's lock cannot be taken: {error.strerror}") from error
         self._descriptor = descriptor
         self._sign(descriptor)
+
+    def is_held(self) -> bool:
+        """Whether anybody holds the lock now. Takes nothing and changes nothing.
+
+        The kernel lists every flock with the holder's pid and the file's inode (proc(5),
+        /proc/locks); the pid in our file alone could be that of a dead process.
+        """
+        try:
+            inode = self._path.stat().st_ino
+            lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+        except OSError:
+            return False
+        return any(
+            line.split()[1] == "FLOCK" and line.split()[5].endswith(f":{inode}")
+            for line in lines
+            if "->" not in line
+        )
 
     def release(self) -> None:
         """Give the lock back; nothing happens when it is not held."""
@@ -78,7 +95,7 @@ class DaemonLock:
         try:
             return os.open(self._path, flags, 0o600)
         except OSError as error:
-            raise Unavailable(
+            raise NotNow(
                 f"the daemon's lock cannot be opened: {error.strerror}",
                 hint=f"Check the owner and the mode of {self._path}.",
             ) from error
@@ -91,7 +108,7 @@ class DaemonLock:
             os.pwrite(descriptor, signed, 0)
         except OSError as error:
             self.release()
-            raise Unavailable(
+            raise NotNow(
                 f"the daemon's lock cannot be signed: {error.strerror}",
                 hint="Look at the disk that holds the ledger.",
             ) from error

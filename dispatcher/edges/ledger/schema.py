@@ -106,6 +106,14 @@ PLACE: Final = Table(
     Column("since", Text),
 )
 
+REFUSAL: Final = Table(
+    "refusal",
+    METADATA,
+    Column("mailbox", Text, primary_key=True),
+    Column("count", Integer),
+    Column("last_at", Text),
+)
+
 COUNTER: Final = Table(
     "counter", METADATA, Column("name", Text, primary_key=True), Column("value", Integer)
 )

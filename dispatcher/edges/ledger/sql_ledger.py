@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dispatcher.core.certificate import ContentKey
 from dispatcher.core.finess import FinessET
-from dispatcher.core.ledger import Act, Balance, Entry, Event, Identity, Place, State
+from dispatcher.core.ledger import Act, Balance, Entry, Event, Identity, Place, Refusals, State
 from dispatcher.core.message import MessageRef
 from dispatcher.edges.ledger import birth, reading, rows
 from dispatcher.edges.ledger.database import (
@@ -23,9 +23,9 @@ from dispatcher.edges.ledger.database import (
     writing_engine,
 )
 from dispatcher.edges.ledger.inspection import flaws
-from dispatcher.edges.ledger.schema import ACT, ENTRY, EVENT, MOUNT, PLACE
+from dispatcher.edges.ledger.schema import ACT, ENTRY, EVENT, MOUNT, PLACE, REFUSAL
 from dispatcher.edges.ledger.writer import SqlWriter
-from dispatcher.errors import ConfigInvalid, InvariantBroken, Unavailable
+from dispatcher.errors import ConfigInvalid, InvariantBroken, NotNow
 from dispatcher.ports import Clock
 
 _BUSY_TIMEOUT: Final = 10.0  # seconds
@@ -82,7 +82,7 @@ class SqlLedger:
                 # A caller may have caught an error in the block; an undone transaction
                 # would then commit nothing without a word.
                 if writer.broken or not _in_transaction(connection):
-                    raise Unavailable("the ledger undid this transaction after an error")
+                    raise NotNow("the ledger undid this transaction after an error")
 
     @contextmanager
     def _taking_turns(self) -> Iterator[None]:
@@ -90,7 +90,7 @@ class SqlLedger:
         if self._whose == me:
             raise InvariantBroken("a transaction on the ledger was opened inside another")
         if not self._turn.acquire(timeout=self._busy_timeout):
-            raise Unavailable(
+            raise NotNow(
                 "the ledger does not answer: another thread holds it",
                 hint="It is tried again.",
             )
@@ -225,6 +225,18 @@ class SqlLedger:
             return damage.problems
 
     # --- what people may ask beside
+
+    def refusals(self, mailbox: str) -> Refusals | None:
+        """See `ports.Ledger.refusals`."""
+        with self._reading() as connection:
+            line = (
+                connection.execute(select(REFUSAL).where(REFUSAL.c.mailbox == mailbox))
+                .mappings()
+                .first()
+            )
+        return (
+            None if line is None else Refusals(line["count"], rows.read_time(line["last_at"]))
+        )
 
     def history(self, entry_id: str) -> tuple[Event, ...]:
         """Return every change of state of a message and its deliveries, oldest first."""

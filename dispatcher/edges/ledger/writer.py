@@ -38,6 +38,7 @@ from dispatcher.edges.ledger.schema import (
     FOREIGN,
     OPENING,
     PLACE,
+    REFUSAL,
 )
 from dispatcher.errors import InvariantBroken
 from dispatcher.ports import Clock
@@ -61,6 +62,10 @@ _PLACE: Final = upsert(PLACE).on_conflict_do_update(
         n: getattr(upsert(PLACE).excluded, n)
         for n in ("uidvalidity", "uidnext", "checked_at", "since")
     },
+)
+_REFUSAL: Final = upsert(REFUSAL).on_conflict_do_update(
+    index_elements=["mailbox"],
+    set_={"count": REFUSAL.c.count + 1, "last_at": upsert(REFUSAL).excluded.last_at},
 )
 _COUNT: Final = (
     update(COUNTER)
@@ -206,6 +211,15 @@ class SqlWriter:
         self.flush()
         for entry in self._entries_at(tuple(refs)):
             self._stage(entry, life.Step(replace(entry, keyword_set=True), ()))
+
+    def login_refused(self, mailbox: str) -> None:
+        """See `ports.Writer.login_refused`."""
+        now = rows.stored_time(life.utc(self._clock.now()))
+        self._many(_REFUSAL, [{"mailbox": mailbox, "count": 1, "last_at": now}])
+
+    def login_accepted(self, mailbox: str) -> None:
+        """See `ports.Writer.login_accepted`."""
+        self._connection.execute(delete(REFUSAL).where(REFUSAL.c.mailbox == mailbox))
 
     def remember(self, place: Place) -> None:
         """See `ports.Writer.remember`."""

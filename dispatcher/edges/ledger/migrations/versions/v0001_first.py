@@ -97,6 +97,11 @@ _TABLES: Final = (
         checked_at TEXT NOT NULL,
         since TEXT
     ) STRICT""",
+    """CREATE TABLE refusal (
+        mailbox TEXT PRIMARY KEY NOT NULL,
+        count INTEGER NOT NULL CHECK (count > 0),
+        last_at TEXT NOT NULL
+    ) STRICT""",
     """CREATE TABLE counter (
         name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL CHECK (value >= 0)
     ) STRICT""",
