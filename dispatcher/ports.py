@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from dispatcher.core.certificate import ContentKey, HoldReason, Inspection
-from dispatcher.core.delivery import Order, Receipt
+from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import (
     Act,
@@ -126,7 +126,7 @@ class Mailbox(Protocol):
 
 # --- destinations ------------------------------------------------------------------------
 
-Outcome = Receipt | Unavailable | Refused | InDoubt
+Outcome = Receipt | Accepted | Unavailable | Refused | InDoubt
 
 
 class Destination(Protocol):
@@ -140,11 +140,23 @@ class Destination(Protocol):
         """
         ...
 
-    def find(self, order: Order) -> Receipt | None:
+    def find(self, order: Order) -> Receipt | Accepted | None:
         """Return the receipt of a delivery already made, or None if it was not made.
+
+        Accepted: it was taken and its end is to be followed.
 
         None is a proof, never a guess: it allows a second delivery. Raises Unavailable
         when the destination cannot be asked now, InDoubt when it cannot tell.
+        """
+        ...
+
+    def follow(self, orders: Mapping[str, str]) -> Mapping[str, Outcome]:
+        """Return what became of accepted orders: by order id, given their references.
+
+        Accepted while it goes on, Receipt at its good end, Failed when the destination
+        gave up by itself, Refused when a person ended it there, InDoubt when it vanished,
+        Unavailable when it cannot be asked now. Needs no document. Only destinations that
+        ever answer Accepted are asked.
         """
         ...
 
@@ -236,6 +248,17 @@ class Writer(Protocol):
 
     def discard(self, entry_id: str) -> Entry:
         """End a held or pending message undelivered: expired, unmade deliveries discarded."""
+        ...
+
+    def accepted(self, delivery_id: str, reference: str, because: str) -> Entry:
+        """Record the reference of a `delivering` delivery that its destination accepted.
+
+        Again with the same reference it records only a new `because`.
+        """
+        ...
+
+    def reprint(self, entry_id: str, target: NewDelivery) -> Entry:
+        """Add one more delivery of a delivered message to a target that has it already."""
         ...
 
     def plan(self, delivery_id: str, at: datetime | None) -> Entry:

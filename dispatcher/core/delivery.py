@@ -23,6 +23,18 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """The destination took it and works on it: its end is to be followed.
+
+    `reference` finds the work again (a job's server, id and uuid) and names nobody.
+    `because` says in words why it takes time (out of paper), without patient data.
+    """
+
+    reference: str
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Proof of delivery. `reference` finds the copy again and names nobody.
 
