@@ -257,8 +257,12 @@ class Writer(Protocol):
         """
         ...
 
-    def reprint(self, entry_id: str, target: NewDelivery) -> Entry:
+    def reprint(self, entry_id: str, target: str) -> Entry:
         """Add one more delivery of a delivered message to a target that has it already."""
+        ...
+
+    def ask(self, delivery_id: str) -> Entry:
+        """Let a waiting delivery be made now, whatever the hour."""
         ...
 
     def plan(self, delivery_id: str, at: datetime | None) -> Entry:
@@ -342,8 +346,12 @@ class Ledger(Protocol):
         """Return the messages with a `decided` delivery whose next try is not in the future."""
         ...
 
+    def opening(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
+        """Return the messages with a `waiting` delivery whose site has opened by now."""
+        ...
+
     def next_due(self, mailbox: str) -> datetime | None:
-        """Return when the next try of a `decided` delivery is; None: none is waiting."""
+        """Return when the next try or the next opening is; None: nothing is planned."""
         ...
 
     def history(self, entry_id: str) -> tuple[Event, ...]:

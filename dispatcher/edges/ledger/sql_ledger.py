@@ -184,6 +184,11 @@ class SqlLedger:
         with self._reading() as connection:
             return reading.with_delivery(connection, mailbox, reading.is_due(now))
 
+    def opening(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
+        """See `ports.Ledger.opening`."""
+        with self._reading() as connection:
+            return reading.with_delivery(connection, mailbox, reading.is_opening(now))
+
     def next_due(self, mailbox: str) -> datetime | None:
         """See `ports.Ledger.next_due`."""
         with self._reading() as connection:
