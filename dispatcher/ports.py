@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from dispatcher.core.bordereau import Bordereau
 from dispatcher.core.certificate import ContentKey, HoldReason, Inspection
 from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.core.finess import FinessET
@@ -191,6 +192,24 @@ class Inspector(Protocol):
         ...
 
 
+# --- paper -------------------------------------------------------------------------------
+
+
+class Paper(Protocol):
+    """Draws the pages that the program adds for the people at a desk, as PDF files on A4.
+
+    The same arguments give the same bytes.
+    """
+
+    def bordereau(self, page: Bordereau) -> bytes:
+        """Return the list of a site's day. It bears patients' names."""
+        ...
+
+    def separator(self, site_name: str, count: int) -> bytes:
+        """Return a page to lay before a batch: the site's name and the count, no identity."""
+        ...
+
+
 # --- the ledger --------------------------------------------------------------------------
 
 
@@ -307,6 +326,11 @@ class Ledger(Protocol):
 
     Every method raises Unavailable when the disk does not answer; nothing is then recorded.
     """
+
+    @property
+    def born_at(self) -> datetime:
+        """When this ledger was made: older mail may have been dealt with by a lost one."""
+        ...
 
     def writing(self) -> AbstractContextManager[Writer]:
         """Open a transaction: on disk when the block ends, undone when it raises."""

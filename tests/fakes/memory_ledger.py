@@ -224,6 +224,7 @@ class MemoryLedger:
         self.book = Book()
         self.faults: list[tuple[Literal["before", "after"], BaseException]] = []
         self._clock = clock
+        self.born_at = clock.now()
         self._busy_timeout = busy_timeout
         self._ids = itertools.count(1)
         self._turn = threading.Lock()

@@ -13,6 +13,7 @@ from dispatcher.core.routing import Kind, Printing, PrintWhen, Rules, Site, Targ
 from dispatcher.errors import Unavailable
 from dispatcher.service.decisions import Decisions, NotPossible, Person
 from dispatcher.simulator.scenario import Sending
+from tests.fakes.memory_ledger import MemoryLedger
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.office import Office, certificates, rules
 
@@ -299,3 +300,34 @@ def test_every_extra_copy_is_counted_and_recorded(
     assert [act.verb for act in office.ledger.acts(only(office).id)] == ["reprint"] * 3
     assert [d.copy for d in only(office).deliveries if d.target == "printer"] == [0, 1, 2, 3]
     assert len(office.at(str(one.truth.site)).effects) == 1, "the folder got no second file"
+
+
+def test_a_lost_ledger_prints_nothing_again_by_itself(
+    office: Office, queue: MemoryQueue, one: Sending
+) -> None:
+    office.mailbox.append(one.raw, internal_at=office.clock.at)
+    work = office.round()
+    work.turn()
+    queue.finish()
+    work.turn()
+    office.clock.go(timedelta(hours=1))
+    office.ledger = MemoryLedger(clock=office.clock)
+    work = office.round()
+    work.turn()
+    work.turn(impatient=True)
+    assert (only(office).state, only(office).reason) == (State.HELD, HoldReason.IN_DOUBT)
+    assert len(queue.jobs) == 1
+
+
+def test_without_keywords_on_the_server_a_new_ledger_prints_old_mail_only_when_asked(
+    office: Office, queue: MemoryQueue, one: Sending
+) -> None:
+    office.mailbox.keeps_keyword = False
+    office.mailbox.append(one.raw, internal_at=office.clock.at - timedelta(hours=1))
+    work = office.round()
+    work.turn()
+    work.turn(impatient=True)
+    assert (print_state(office), queue.jobs) == (DeliveryState.WAITING, [])
+    Decisions(office.ledger, office.clock, office.rules).print_now(only(office).id, ME)
+    work.turn()
+    assert len(queue.jobs) == 1

@@ -32,6 +32,10 @@ def upgrade() -> None:
     for name, statement in guards().items():
         op.execute(f"DROP TRIGGER {name}")
         op.execute(statement)
+    op.execute(
+        "INSERT INTO meta VALUES ('born_at', "
+        "CAST(strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now') AS BLOB))"
+    )
     _seal_again(op.get_bind())
 
 
