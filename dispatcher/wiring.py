@@ -59,9 +59,7 @@ def _rules(path: Path) -> Rules:
     if printed and not cups.available():
         sites = ", ".join(sorted({str(site) for site, _ in printed})[:5])
         what = f"{path}: site(s) {sites} print, and pycups is not installed"
-        raise ConfigInvalid(
-            (f"{what}; install the extra: pip install 'sidep-dispatcher[cups]'",)
-        )
+        raise ConfigInvalid((f"{what}; pip install 'sidep-dispatcher[cups]'",))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -312,6 +313,7 @@ def test_a_lost_ledger_prints_nothing_again_by_itself(
     work.turn()
     office.clock.go(timedelta(hours=1))
     office.ledger = MemoryLedger(clock=office.clock)
+    office.ledger._ids = itertools.count(1000)
     work = office.round()
     work.turn()
     work.turn(impatient=True)
