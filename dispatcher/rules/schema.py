@@ -143,7 +143,7 @@ _PRINT = {
         },
         required=["queue"],
     ),
-    "description": "A printer that certificates are submitted to.",
+    "description": "A printer, in place of `folder`.",
 }
 
 _TARGET = {
@@ -153,7 +153,8 @@ _TARGET = {
             "folder": {
                 "type": "string",
                 "pattern": "^/",
-                "description": "An absolute path; {finess} stands for the site's number.",
+                "description": "An absolute path, or else `print`; {finess} stands for the "
+                "site's number.",
             },
             "print": _PRINT,
             "when": {
@@ -209,7 +210,8 @@ _HOURS = {
         },
     },
     "additionalProperties": False,
-    "description": "Opening hours, for printers; a day that is left out is closed.",
+    "description": "Opening hours, for printers, as in mon-fri: "
+    '"08:00-12:00, 14:00-18:00"; a day that is left out is closed.',
 }
 
 _SITE = {

@@ -971,7 +971,8 @@ def test_an_editor_sees_the_commonest_mistakes_by_the_schema(text: str) -> None:
 
 def test_the_schema_takes_everything_that_a_printer_may_have() -> None:
     keys = """{queue: "q-{finess}", copies: 2, sides: one-sided, media: A4, tray: t,
-        banner: true, when: hold, options: {print-quality: 5, fit-to-page: true, x: y, z: 1.5}}"""
+        banner: true, when: hold,
+        options: {print-quality: 5, fit-to-page: true, x: y, z: 1.5}}"""
     hours = "    hours: {mon: '08:00-12:00', closed: ['2026-12-24'], holidays: true}\n"
     data = YAML(typ="safe", pure=True).load(printer(keys) + hours)
     Draft202012Validator(rules.json_schema()).validate(data)
