@@ -10,8 +10,7 @@ from typing import Final
 
 from dispatcher.core.paris import PARIS
 
-_YEAR: Final = timedelta(days=366)
-_DAY: Final = timedelta(days=1)
+_YEAR: Final = 367  # days, today and the same day of next year included
 
 # Code du travail, art. L3133-1: month and day of those that do not move, and the days
 # from Easter Sunday to Easter Monday, Ascension Day and Whit Monday.
@@ -64,13 +63,13 @@ def next_opening(hours: Hours, after: datetime) -> datetime | None:
         return after
     # Times of one zone compare by the wall's clock, which goes back once a year.
     start = after.astimezone(UTC)
-    day = after.astimezone(PARIS).date()
-    while (day - start.date()) <= _YEAR:
+    for days in range(_YEAR):
+        # In Paris it may be the next day already: the first one is then looked at in vain.
+        day = start.date() + timedelta(days=days)
         later = (at for at in _beginnings(hours, day) if at > start and is_open(hours, at))
         first = min(later, default=None)
         if first is not None:
             return first
-        day += _DAY
     return None
 
 

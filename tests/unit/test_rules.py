@@ -710,8 +710,11 @@ def test_one_certificate_twice_on_one_printer_is_a_warning(
     assert said == ([f"site 990000010: {sentence}"] if warned else [])
 
 
-def test_a_site_that_only_prints_brings_no_warning_of_folders(path: Path) -> None:
-    text = printer("{queue: x}") + "tests: [{finess: '990000010', expect: [a]}]\n"
+def test_a_queue_is_not_taken_for_a_folder_that_stands_twice(path: Path) -> None:
+    text = printer("{queue: q, tray: a4}", ", when: {result: [positif]}")
+    text += "      - {name: b, print: {queue: q}, when: {result: [négatif]}}\n"
+    text += "      - {name: c, folder: /c}\n"
+    text += "tests: [{finess: '990000010', result: positif, expect: [a, c]}]\n"
     assert rules.warnings(load(path, text)) == ()
 
 
