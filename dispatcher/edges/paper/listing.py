@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,7 +54,9 @@ class _Row:
 
 def draw(page: Bordereau) -> bytes:
     """Return the list as a PDF file."""
-    return _Listing(page).draw()
+    with closing(Sheet("Bordereau", made_at=page.made_at)) as sheet:
+        _Listing(page, sheet).draw()
+        return sheet.output()
 
 
 def _columns(page: Bordereau) -> dict[str, _Column]:
@@ -76,9 +79,9 @@ def _columns(page: Bordereau) -> dict[str, _Column]:
 class _Listing:
     """One bordereau being drawn."""
 
-    def __init__(self, page: Bordereau) -> None:
+    def __init__(self, page: Bordereau, sheet: Sheet) -> None:
         self._page = page
-        self._sheet = Sheet("Bordereau", made_at=page.made_at)
+        self._sheet = sheet
         self._columns = _columns(page)
         room = _RIGHT - _LEFT
         self._site = self._sheet.fitted(
@@ -87,7 +90,7 @@ class _Listing:
         short = f"{day(page.on)} – {page.site} – {page.site_name}"
         self._whose = self._sheet.fitted(short, room - 40, sizes=(_SMALL, 7, 6), lines=1)
 
-    def draw(self) -> bytes:
+    def draw(self) -> None:
         rows = [self._row(number, line) for number, line in enumerate(self._page.lines, 1)]
         totals = self._totals()
         pages = self._paginated(rows, sum(text.height for text in totals) + 6)
@@ -98,7 +101,6 @@ class _Listing:
             if number == len(pages):
                 self._below(totals, top + 5)
             self._foot(number, len(pages))
-        return self._sheet.output()
 
     def _paginated(self, rows: Iterable[_Row], last: float) -> list[list[_Row]]:
         """Share rows out over pages, with room for the totals at the end of the last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,7 +17,12 @@ _MADE_AT: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 def draw(site_name: str, count: int) -> bytes:
     """Return the page as a PDF file."""
-    sheet = Sheet("Séparateur", made_at=_MADE_AT)
+    with closing(Sheet("Séparateur", made_at=_MADE_AT)) as sheet:
+        _draw(sheet, site_name, count)
+        return sheet.output()
+
+
+def _draw(sheet: Sheet, site_name: str, count: int) -> None:
     sheet.add_page()
     room = _RIGHT - _LEFT
     name = sheet.fitted(site_name, room, sizes=(48, 40, 32, 26), lines=4, weight=Weight.BOLD)
@@ -26,4 +32,3 @@ def draw(site_name: str, count: int) -> bytes:
     sheet.draw(name, _LEFT, top, right=_RIGHT)
     sheet.draw(batch, _LEFT, top + name.height + 14, right=_RIGHT)
     sheet.line(_LEFT, top + name.height + batch.height + 26, right=_RIGHT, width=2)
-    return sheet.output()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from itertools import accumulate
 from typing import Final
 
 from fpdf import FPDF
@@ -62,7 +63,10 @@ def line_height(size: float) -> float:
 
 
 class Sheet:
-    """A document being drawn. Lengths are millimetres from the top left, sizes are points."""
+    """A document being drawn. Lengths are millimetres from the top left, sizes are points.
+
+    To be closed. Used by one thread.
+    """
 
     def __init__(self, title: str, *, made_at: datetime) -> None:
         self._pdf = FPDF(format="A4")
@@ -73,8 +77,10 @@ class Sheet:
         self._pdf.set_auto_page_break(auto=False)
         self._pdf.add_font(_FAMILY, "", fonts.EUROPEAN)
         self._pdf.add_font(_FAMILY, "B", fonts.EUROPEAN_BOLD)
-        font = self._pdf.fonts[_FAMILY]
-        self._known = frozenset(font.cmap) if isinstance(font, TTFFont) else frozenset()
+        self._advances: dict[tuple[str, Weight], float] = {}
+        self._fonts = [font for font in self._pdf.fonts.values() if isinstance(font, TTFFont)]
+        # A letter counts as known when every weight has it.
+        self._known = frozenset.intersection(*(frozenset(font.cmap) for font in self._fonts))
 
     def add_page(self) -> None:
         """Begin a page; what is drawn next is drawn there."""
@@ -97,8 +103,16 @@ class Sheet:
 
     def width(self, text: str, size: float, weight: Weight = Weight.PLAIN) -> float:
         """Return how wide a text is."""
-        self._pdf.set_font(_FAMILY, weight.value, size)
-        return float(self._pdf.get_string_width(text))
+        return sum(self._advance(letter, weight) for letter in text) * size
+
+    def _advance(self, letter: str, weight: Weight) -> float:
+        """Return how wide a letter of one point is; nothing is kerned, so widths add up."""
+        known = self._advances.get((letter, weight))
+        if known is None:
+            self._pdf.set_font(_FAMILY, weight.value, 1)
+            known = float(self._pdf.get_string_width(letter))
+            self._advances[letter, weight] = known
+        return known
 
     def write(
         self, left: float, middle: float, text: str, *, size: float, weight: Weight
@@ -171,9 +185,14 @@ class Sheet:
 
     def _fitting(self, word: str, room: float, *, size: float, weight: Weight) -> int:
         """Return how many letters of a word too wide for a line go into one."""
-        counts = range(len(word), 1, -1)
-        return next((n for n in counts if self.width(word[:n], size, weight) <= room), 1)
+        widths = accumulate(self._advance(letter, weight) * size for letter in word)
+        return max(1, sum(1 for width in widths if width <= room))
 
     def output(self) -> bytes:
         """Return the finished document."""
         return bytes(self._pdf.output())
+
+    def close(self) -> None:
+        """Close the files of the fonts."""
+        for font in self._fonts:
+            font.close()
