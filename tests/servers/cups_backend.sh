@@ -41,6 +41,7 @@ while :; do
     jammed) echo "STATE: +media-jam-error" >&2; while_still "$now"; echo "STATE: -media-jam-error" >&2 ;;
     unreachable) echo "STATE: +connecting-to-device" >&2; while_still "$now"; echo "STATE: -connecting-to-device" >&2 ;;
     slow) sleep 0.5; print "$@"; exit 0 ;;
+    print-then-fail) print "$@"; echo "ERROR: it failed" >&2; exit 1 ;;
     printed-but-busy) print "$@"; while_still "$now"; exit 0 ;;
     busy) while_still "$now" ;;
     *) exit 1 ;;

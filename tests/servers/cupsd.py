@@ -37,10 +37,11 @@ _SERVER_BIN = Path("/usr/lib/cups")
 # ok: prints. slow: after half a second. fail: gives up, which stops the printer unless its
 # policy says otherwise. hold, stop, cancel: what a backend may ask of cupsd. crash: dies.
 # out-of-paper, jammed, unreachable, busy: goes on trying, the first three with a reason.
-# printed-but-busy: the paper is out, and the job does not end.
+# printed-but-busy: the paper is out, and the job does not end. print-then-fail: it is out,
+# and the job fails.
 Mode = Literal[
     "ok", "slow", "fail", "hold", "stop", "cancel", "crash",
-    "out-of-paper", "jammed", "unreachable", "busy", "printed-but-busy",
+    "out-of-paper", "jammed", "unreachable", "busy", "printed-but-busy", "print-then-fail",
 ]  # fmt: skip
 
 _FILES = """\
@@ -83,7 +84,8 @@ DirtyCleanInterval {dirty}
   Allow from 127.0.0.1
 </Location>
 <Location /admin/conf>
-  Order {conf_order}
+  Order allow,deny
+  Allow from 127.0.0.1
   {conf_access}
 </Location>
 <Policy default>
@@ -371,8 +373,7 @@ class Cupsd:
             history=setup.history,
             files=setup.files,
             dirty=setup.dirty,
-            conf_order="allow,deny",
-            conf_access="Allow all" if setup.conf_readable else "Deny all",
+            conf_access="" if setup.conf_readable else "AuthType Basic\n  Require user nobody",
             private_access="@SYSTEM" if setup.hidden else "all",
             private_values="all" if setup.hidden else "none",
         )

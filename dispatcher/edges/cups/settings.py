@@ -11,6 +11,7 @@ from dispatcher.ports import Finding
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw]?)")
+_BLANK = re.compile(r"\s+")
 _DAY = 86400.0
 _DIRTY = 30.0
 _FOR_EVER = float("inf")
@@ -30,8 +31,8 @@ class CupsdConf:
         """Return what a cupsd.conf says; what cannot be read counts as its default."""
         found = {}
         for line in text.splitlines():
-            name, _, value = line.split("#")[0].strip().partition(" ")
-            found[name.lower()] = value.strip().lower()  # the last one counts
+            name, _, value = _BLANK.sub(" ", line.partition("#")[0]).strip().partition(" ")
+            found[name.lower()] = value.lower()  # the last one counts
         max_jobs = found.get("maxjobs", "")
         return cls(
             history=_span(found.get("preservejobhistory"), _FOR_EVER),
