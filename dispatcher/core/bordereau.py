@@ -22,7 +22,7 @@ _OF_THE_SITE: Final = frozenset({HoldReason.TARGET_REFUSED, HoldReason.IN_DOUBT}
 
 
 class Standing(IntEnum):
-    """How far one certificate is on its way, the best first."""
+    """How far one certificate is on its way; of several targets the highest counts."""
 
     NOT_MADE = 0  # a person, or a fallback, put an end to it
     MADE = 1
@@ -169,10 +169,11 @@ def _standing(deliveries: Iterable[Delivery]) -> Standing | None:
     by_target: dict[str, set[Standing]] = defaultdict(set)
     for delivery in deliveries:
         by_target[delivery.target].add(_STANDINGS[delivery.state])
-    worst = {
-        Standing.MADE if Standing.MADE in found else max(found) for found in by_target.values()
-    }
-    return max(worst - {Standing.NOT_MADE}, default=min(worst, default=None))
+    return max(map(_best, by_target.values()), default=None)
+
+
+def _best(copies: set[Standing]) -> Standing:
+    return Standing.MADE if Standing.MADE in copies else max(copies)
 
 
 def _order(line: Line) -> tuple[bool, str, str, datetime, str]:

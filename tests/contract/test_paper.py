@@ -176,10 +176,13 @@ def test_every_certificate_is_there_once_over_all_pages(paper: Paper) -> None:
 
 @pytest.mark.parametrize("count", [*range(19, 27), 45, 46, 47, 48, 49])
 def test_totals_never_stand_alone_on_a_page(paper: Paper, count: int) -> None:
-    found = pages(paper.bordereau(bordereau(*[LINE] * count)))
+    content = paper.bordereau(bordereau(*[LINE] * count))
+    found = pages(content)
     assert sum(page.count("DUPONT") for page in found) == count
     assert all("DUPONT" in page for page in found)
     assert "Total" in found[-1]
+    (copies,) = (one for one in [*written(content)][-1] if one.text.startswith("Fichier :"))
+    assert copies.top < 280 * POINTS_IN_MM, "nor do they run into the foot"
 
 
 @pytest.mark.parametrize(

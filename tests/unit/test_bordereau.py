@@ -18,10 +18,12 @@ from dispatcher.core.message import MessageRef
 from dispatcher.core.paris import PARIS
 from dispatcher.core.routing import Condition, Kind, Site, Target
 from dispatcher.errors import LoginRefused, Refused, Unavailable
+from dispatcher.ports import Selected
 from dispatcher.service.bordereau import bordereau, due, send
 from dispatcher.service.decisions import NotAsked
 from dispatcher.simulator.scenario import Sending
 from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_mailbox import MemoryMailbox
 from tests.fakes.office import Office, certificates
 
 SITE = FinessET("990000010")
@@ -258,6 +260,9 @@ def test_a_time_that_the_autumn_gives_twice_comes_once() -> None:
     first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
     assert due(date(2026, 10, 24), first, time(2, 30)) == date(2026, 10, 25)
     assert due(date(2026, 10, 25), first + timedelta(hours=1), time(2, 30)) is None
+    # Ten past two for the second time is later than half past two for the first time.
+    again = (first + timedelta(minutes=40)).astimezone(PARIS)
+    assert due(date(2026, 10, 24), again, time(2, 30)) == date(2026, 10, 25)
 
 
 # --- with the mailbox --------------------------------------------------------------------
@@ -299,6 +304,21 @@ def test_names_come_from_the_mailbox_and_nothing_changes_there(
     assert page.made_at == office.clock.now()
 
 
+class Examined(MemoryMailbox):
+    """Remembers how it was opened."""
+
+    def select(self, *, read_only: bool = False) -> Selected:
+        assert read_only, "EXAMINE, so that no flag can change"
+        return super().select(read_only=read_only)
+
+
+@pytest.mark.usefixtures("here")
+def test_the_mailbox_is_opened_so_that_nothing_can_change(office: Office) -> None:
+    mailbox = Examined()
+    mailbox.stored, mailbox.uidvalidity = office.mailbox.stored, office.mailbox.uidvalidity
+    assert bordereau(SITE, ON, office.desk(), [mailbox]).unread == 0
+
+
 def test_only_this_sites_messages_are_fetched(office: Office, here: list[Sending]) -> None:
     office.mailbox.fetched.clear()
     made(office)
@@ -328,7 +348,8 @@ def test_another_message_under_the_same_uid_lends_no_name(office: Office) -> Non
 
 @pytest.mark.usefixtures("here")
 def test_a_renumbered_mailbox_lends_no_name(office: Office) -> None:
-    office.mailbox.renumber()
+    # The uids are the same by chance: they mean nothing under another UIDVALIDITY.
+    office.mailbox.uidvalidity += 1
     assert names(made(office)) == {None}
 
 
@@ -337,7 +358,9 @@ def test_a_torn_connection_keeps_the_names_read_so_far(office: Office) -> None:
     office.mailbox.tear_fetch_after(2)
     with capture_logs() as logs:
         assert made(office).unread == 1
-    assert [(log["event"], log["count"]) for log in logs] == [("names_not_read", 1)]
+    (log,) = logs
+    assert (log["event"], log["count"]) == ("names_not_read", 1)
+    assert set(log) == {"event", "log_level", "mailbox", "count", "error"}
 
 
 @pytest.mark.usefixtures("here")
