@@ -15,7 +15,7 @@ import structlog
 from dispatcher import rules as routing_file
 from dispatcher import settings as settings_file
 from dispatcher.core.finess import FinessET
-from dispatcher.core.routing import Kind, Rules, Target
+from dispatcher.core.routing import Kind, Printing, Rules, Target
 from dispatcher.edges import cups, log, token
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer
@@ -192,6 +192,7 @@ class Destinations:
         self._ledger = ledger
         self._rules = rules
         self._server = server
+        self._queues: dict[tuple[str, Printing], CupsQueue] = {}
         self._memory = _Mounts(ledger)
 
     def find(self, site: FinessET, name: str) -> Destination | None:
@@ -200,12 +201,17 @@ class Destinations:
         if target is None:
             return None
         if target.kind is Kind.PRINT and target.printing is not None:
-            return CupsQueue(self._server, target.place, target.printing)
+            return self._queue(target.place, target.printing)
         if target.kind is not Kind.FOLDER:
             return None
         return SiteFolder(
             Path(target.place), secret=self._ledger.secret, remembered_mount=self._memory
         )
+
+    def _queue(self, name: str, printing: Printing) -> CupsQueue:
+        """Return the one object for a queue: it remembers how its jobs went on."""
+        new = CupsQueue(self._server, name, printing)
+        return self._queues.setdefault((name, printing), new)
 
 
 @contextmanager

@@ -50,6 +50,7 @@ class Job:
     entry: Entry
     delivery: Delivery
     document: Document | None = field(default=None, repr=False)
+    intended_at: datetime | None = None
 
     @property
     def lane(self) -> Lane:
@@ -61,7 +62,7 @@ class Job:
         """What the destination gets."""
         if self.document is None:
             raise InvariantBroken(f"delivery {self.delivery.id} has no document")
-        return Order(self.delivery.id, *self.lane, self.document)
+        return Order(self.delivery.id, *self.lane, self.document, intended_at=self.intended_at)
 
 
 Act = Callable[[Destination, Sequence[Job]], tuple[Answer, ...]]
@@ -123,8 +124,10 @@ class Dispatch:
         """Record the intent for every delivery of `entry` that may begin now."""
         self.put_off(writer, entry)
         jobs = []
-        for job in [Job(entry, delivery, document) for delivery in self.startable(entry)]:
-            wait = wait_for(self._desk.rules, job.lane[0], job.delivery, self._desk.clock.now())
+        now = self._desk.clock.now()
+        for delivery in self.startable(entry):
+            job = Job(entry, delivery, document, now)
+            wait = wait_for(self._desk.rules, job.lane[0], delivery, now)
             if wait is not None:
                 writer.move(
                     job.delivery.id,
@@ -140,7 +143,11 @@ class Dispatch:
 
     def doubt(self, writer: Writer, entry: Entry, document: Document) -> list[Job]:
         """Record that nobody knows how these deliveries ended, before anybody looks."""
-        jobs = [Job(entry, delivery, document) for delivery in self.open_questions(entry)]
+        began_at = self._beginnings(entry)
+        jobs = [
+            Job(entry, delivery, document, began_at.get(delivery.id))
+            for delivery in self.open_questions(entry)
+        ]
         for job in jobs:
             if job.delivery.state is DeliveryState.DELIVERING:
                 writer.move(
@@ -149,6 +156,14 @@ class Dispatch:
                     because="the end of the delivery was not recorded",
                 )
         return jobs
+
+    def _beginnings(self, entry: Entry) -> dict[str | None, datetime]:
+        """Return when the last attempt at each delivery was intended, by the history."""
+        return {
+            event.delivery: event.at
+            for event in self._desk.ledger.history(entry.id)
+            if event.became is DeliveryState.DELIVERING
+        }
 
     def deliver(self, jobs: Sequence[Job]) -> list[Entry]:
         """Make deliveries whose intent is recorded; return the messages as they are now."""
