@@ -277,9 +277,13 @@ class Cupsd:
         """Remove a queue, with its jobs; its printer's papers stay."""
         self._run("lpadmin", "-x", queue)
 
-    def cancel(self, job: int, *, purge: bool = False) -> None:
-        """Cancel a job, as a person does; `purge` removes every trace of it."""
-        self._run("cancel", *(("-x",) if purge else ()), str(job))
+    def cancel(self, job: int) -> None:
+        """Cancel a job, as a person does."""
+        self._run("cancel", str(job))
+
+    def purge(self, queue: str) -> None:
+        """Remove every trace of a queue's jobs, as a person may."""
+        self._run("cancel", "-a", "-x", queue)
 
     # --- what became of it ---------------------------------------------------------------
 

@@ -93,6 +93,18 @@ class Job:
         """Whether it waits for a document that never came (RFC 8011, 4.2.4)."""
         return not self.ended and not self.kilobytes and not self.documents
 
+    @property
+    def half(self) -> bool:
+        """Whether cupsd died over it: it has the document, and no record of taking it.
+
+        The printer may have had it before cupsd died; after its restart the job is held.
+        """
+        return not self.ended and not self.kilobytes and bool(self.documents)
+
+    def made_since(self, moment: float) -> bool:
+        """Whether it may have been made since then; its time is rounded down."""
+        return self.created is None or self.created + 1 >= moment
+
     def reference(self, server: str) -> Reference | None:
         """Return what finds it again, or None where CUPS hides that."""
         if self.uuid is None or self.created is None:
@@ -158,9 +170,19 @@ def verdict(job: Job, queue: QueueState | None, reference: Reference) -> Verdict
         return InDoubt(f"CUPS gave up after {job.sheets} page(s) had come out", hint=hint)
     if job.state == _ABORTED:
         return Failed("CUPS or the printer's filter gave the job up", hint=_see_log(queue))
+    if job.half:
+        return half_known()
     if job.empty:
         return InDoubt("CUPS has lost the document of this job", hint="Look at the printer.")
     return Accepted(str(reference), because(job, queue))
+
+
+def half_known() -> InDoubt:
+    """Return the doubt about a job that cupsd died over."""
+    return InDoubt(
+        "CUPS was killed while it took this job, which may have been printed",
+        hint="Look at the printer; `retry` prints, `discard` closes.",
+    )
 
 
 def because(job: Job, queue: QueueState | None) -> str:

@@ -9,11 +9,13 @@ from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.core.routing import Printing
 from dispatcher.edges.cups.absence import View
 from dispatcher.edges.cups.checks import findings
-from dispatcher.edges.cups.jobs import Job, Reference, verdict
+from dispatcher.edges.cups.jobs import Job, Reference, half_known, verdict
 from dispatcher.edges.cups.server import CupsServer, Unreachable
 from dispatcher.edges.cups.settings import CupsdConf
 from dispatcher.errors import InDoubt, Refused, Unavailable
 from dispatcher.ports import Finding, Outcome
+
+_MAYBE_TWICE = "CUPS was restarted while it printed: the paper may come out twice"
 
 
 class CupsQueue:
@@ -53,11 +55,12 @@ class CupsQueue:
 
     def _deliver(self, order: Order, view: View) -> Outcome:
         try:
-            there = self._whole(view.titled(order.id), order.intended_at, view)
+            jobs = view.titled(order.id)
+            there = self._whole(jobs, order.intended_at, view)
             if there is not None:
                 return self._taken(there)
-            self._remove_empty(view.titled(order.id))
             self._must_accept(view)
+            self._remove(jobs)
             options = options_of(self._printing)
             job = self._server.submit(self._queue, order.id, options, order.document.content)
             return self._taken(job, fresh=True)
@@ -98,7 +101,7 @@ class CupsQueue:
         jobs = view.titled(order.id)
         there = self._whole(jobs, order.intended_at, view)
         if there is not None:
-            return self._taken(there)
+            return self._found(there, view)
         if self._was_empty(order, jobs, view):
             return None
         why = view.why_not_absent(order.intended_at, None)
@@ -111,6 +114,15 @@ class CupsQueue:
             )
         return None
 
+    def _found(self, job: Job, view: View) -> Receipt | Accepted:
+        """Return the outcome of a job found; told when a restart may have doubled it."""
+        outcome = self._taken(job)
+        started = max((start.started or 0 for start in view.starts), default=0)
+        at_work = job.processing is not None and (job.completed or started) >= started
+        if at_work and job.created is not None and started > job.created:
+            return Accepted(outcome.reference, _MAYBE_TWICE)
+        return outcome
+
     def _was_empty(self, order: Order, jobs: Sequence[Job], view: View) -> bool:
         """Remove empty jobs; return whether one of them is all that this attempt made.
 
@@ -122,30 +134,36 @@ class CupsQueue:
             job
             for job in empty
             if job.created is not None and view.runs_since(job.created)
-            and since is not None and job.created + 1 >= since
+            and since is not None and job.made_since(since)
         ]  # fmt: skip
         if empty and not sure:
             raise InDoubt(
                 "CUPS has a job of this delivery without its document, and may have restarted",
                 hint="Look at the printer; `retry` prints, `discard` closes.",
             )
-        self._remove_empty(empty)
+        self._remove(empty)
         return bool(sure)
 
     def _whole(self, jobs: Sequence[Job], at: datetime | None, view: View) -> Job | None:
-        """Return the job that makes this delivery, if one of these does."""
-        whole = [job for job in jobs if not job.empty]
+        """Return the job that makes this delivery, if one of these does.
+
+        Raises InDoubt when cupsd died over one that this attempt may have made.
+        """
+        since = view.on_server(at)
+        whole = [job for job in jobs if not job.empty and not job.half]
         good = [job for job in whole if not job.ended or job.completed_well]
         if good:
             return good[-1]
-        since = view.on_server(at)
+        if any(job.half and (since is None or job.made_since(since)) for job in jobs):
+            raise half_known()
         # One that ended badly is an earlier attempt, unless it was made since the intent.
-        ours = [j for j in whole if since is not None and (j.created or 0) + 1 >= since]
+        ours = [job for job in whole if since is not None and job.made_since(since)]
         return ours[-1] if ours else None
 
-    def _remove_empty(self, jobs: Sequence[Job]) -> None:
+    def _remove(self, jobs: Sequence[Job]) -> None:
+        """Remove what would print beside the job to come, or lie in the spool for ever."""
         for job in jobs:
-            if job.empty and self._server.remove_empty(job) is not None:
+            if (job.empty or job.half) and self._server.remove(job) is not None:
                 raise InDoubt("a job of this delivery got its document while it was removed")
 
     def _conf(self) -> CupsdConf | None:
@@ -194,7 +212,7 @@ class CupsQueue:
             return ""
         restarted = any((start.started or 0) >= began for start in view.starts)
         if restarted and (job.processing > began or not job.ended):
-            return "CUPS was restarted while it printed: the paper may come out twice"
+            return _MAYBE_TWICE
         return ""
 
     # --- looking after -------------------------------------------------------------------

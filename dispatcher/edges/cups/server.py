@@ -30,6 +30,8 @@ _LATER: Final[Mapping[int, str]] = {
     0x0506: "the queue rejects jobs",
     0x0507: "CUPS is busy",
 }
+# What libcups itself says when the connection breaks.
+_BROKEN_OFF: Final = frozenset({0x0500, 0x0502})
 _FORBIDDEN: Final = frozenset({0x0401, 0x0402, 0x0403})
 # Bad request, values too long, format or attributes or values not supported, and the like.
 _WRONG: Final = frozenset({0x0400, *range(0x0408, 0x0413), 0x0501, 0x0503, 0x0509})
@@ -111,10 +113,10 @@ class CupsServer:
         with self._turn() as process:
             return _Submission(process).make(request, document)
 
-    def remove_empty(self, job: Job) -> Job | None:
-        """Remove a job that never got its document; return what is left of it, if anything.
+    def remove(self, job: Job) -> Job | None:
+        """Remove a job that is `empty` or `half`; return what is left of it, if anything.
 
-        Nothing is done to a job that has a document. Raises Unavailable.
+        Nothing is done to any other job. Raises Unavailable.
         """
         uuid = f"urn:uuid:{_dashed(job.uuid or '')}"
         said = self._simple(
@@ -149,7 +151,7 @@ class CupsServer:
             with self._turn() as process:
                 return _asked(process, request)
         except Trouble as error:
-            if not error.connected:
+            if not error.connected or error.code in _BROKEN_OFF:
                 raise self._unreachable() from error
             code = f"{error.kind} {error.code}"
             raise Unavailable(

@@ -30,6 +30,8 @@ _QUEUE: Final = [
 ]  # fmt: skip
 _CHUNK: Final = 1 << 18
 _CONTINUE: Final = 100
+# No cupsd is known to show so few at a time.
+_FULL_PAGE: Final = 100
 _SERVER_URI: Final = "ipp://localhost/"
 _NOT_FOUND: Final = 0x0406
 
@@ -94,12 +96,22 @@ def _trouble(error: Exception) -> wire.Said:
 def _look(connection: Any, _sock: socket.socket, said: wire.Said) -> wire.Said:
     # The subscription first: what it does not tell of must lie after the jobs' list.
     starts = _starts(connection, make=said["watch"])
-    jobs = connection.getJobs("all", False, -1, said["first"], _JOB)
     return {
-        "jobs": [{**job, "job-id": number} for number, job in jobs.items()],
+        "jobs": _jobs(connection, said["first"]),
         "queue": _queue(connection, said["queue"], _QUEUE),
         "starts": starts,
     }
+
+
+def _jobs(connection: Any, first: int) -> list[wire.Said]:
+    """Return every job from a number on: cupsd shows 500 at a time, the lowest first."""
+    found: list[wire.Said] = []
+    while True:
+        page = connection.getJobs("all", False, -1, first, _JOB)
+        found += [{**job, "job-id": number} for number, job in page.items()]
+        if len(page) < _FULL_PAGE:
+            return found
+        first = max(page) + 1
 
 
 def _queue(connection: Any, name: str, attributes: list[str]) -> wire.Said | None:
@@ -209,6 +221,7 @@ def _send_document(
 
 
 _FIRST_ERROR: Final = 0x0100
+_HELD: Final = 4  # job-state, RFC 8011, 5.3.7
 
 
 def _job(connection: Any, number: int) -> wire.Said | None:
@@ -217,10 +230,10 @@ def _job(connection: Any, number: int) -> wire.Said | None:
 
 
 def _remove(connection: Any, _sock: socket.socket, said: wire.Said) -> wire.Said:
-    """Remove a job that has no document, and only such a one; tell what is left."""
+    """Remove a job that CUPS has no record of a document for, and only such a one."""
     number = said["job"]
     job = _job(connection, number)
-    if job is not None and _is(job, said) and _empty(job):
+    if job is not None and _is(job, said) and _unrecorded(job):
         connection.cancelJob(number, True)
         job = _job(connection, number)
     return {"job": job if job is not None and _is(job, said) else None}
@@ -230,8 +243,9 @@ def _is(job: wire.Said, said: wire.Said) -> bool:
     return bool(job.get("job-name") == said["title"] and job.get("job-uuid") == said["uuid"])
 
 
-def _empty(job: wire.Said) -> bool:
-    return job.get("job-k-octets") == 0 and job.get("number-of-documents") == 0
+def _unrecorded(job: wire.Said) -> bool:
+    without = job.get("number-of-documents") == 0 or job.get("job-state") == _HELD
+    return job.get("job-k-octets") == 0 and without
 
 
 def _describe(connection: Any, _sock: socket.socket, said: wire.Said) -> wire.Said:
