@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from dispatcher.core.certificate import ContentKey, HoldReason, Inspection
+from dispatcher.core.certificate import ContentKey, HoldReason, Inspection, Reading
 from dispatcher.core.delivery import Order, Receipt
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import (
@@ -176,6 +176,17 @@ class Inspector(Protocol):
 
     def close(self) -> None:
         """End the helpers. Never raises."""
+        ...
+
+
+class Apart(Protocol):
+    """Reads suspected messages where they can bring nothing down."""
+
+    def read(self, raw: bytes, senders: frozenset[str]) -> Reading | None:
+        """Return what `certificate.read` does; None: it brought its reader down.
+
+        Raises Unavailable when no reader can be started.
+        """
         ...
 
 
