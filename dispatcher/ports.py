@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from dispatcher.core.bordereau import Bordereau
-from dispatcher.core.certificate import ContentKey, HoldReason, Inspection
+from dispatcher.core.certificate import ContentKey, HoldReason, Inspection, Reading
 from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import (
@@ -207,6 +207,17 @@ class Paper(Protocol):
 
     def separator(self, site_name: str, count: int) -> bytes:
         """Return a page to lay before a batch: the site's name and the count, no identity."""
+        ...
+
+
+class Apart(Protocol):
+    """Reads suspected messages where they can bring nothing down."""
+
+    def read(self, raw: bytes, senders: frozenset[str]) -> Reading | None:
+        """Return what `certificate.read` does; None: it brought its reader down.
+
+        Raises Unavailable when no reader can be started.
+        """
         ...
 
 

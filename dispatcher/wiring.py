@@ -17,6 +17,7 @@ from dispatcher import settings as settings_file
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Kind, Printing, Rules, Target
 from dispatcher.edges import cups, log, token
+from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer
 from dispatcher.edges.folder import SiteFolder
@@ -132,7 +133,7 @@ def reader(
             name: one.since for name, one in settings.mailboxes.items() if one.since is not None
         },
     )
-    return Reader(inspector, rules or RulesInForce(chosen), policy)
+    return Reader(inspector, ReadApart(), rules or RulesInForce(chosen), policy)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def demo(
 ) -> None:
     """Send made-up certificates, faulty and foreign mail, and show what became of them."""
     _need_extra()
-    place = nullcontext(directory) if directory else _passing_directory()
+    place = nullcontext(directory.resolve()) if directory else _passing_directory()
     with place as top:
         report = _rehearse(top, seed=seed, count=count)
     if as_json:

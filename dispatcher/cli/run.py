@@ -131,4 +131,4 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
         if error.hint:
             notes().print(f"→ {plain(error.hint)}", soft_wrap=True)
     for name in outcome.incomplete:
-        notes().print(f"[yellow]mailbox {plain(name)}: not everything could be read yet[/]")
+        notes().print(f"[yellow]mailbox {plain(name)}: not everything was read or delivered[/]")

@@ -85,7 +85,7 @@ class Body:
         return texts[0] or None if texts and agree else None
 
     def site(self) -> str | None:
-        """Return the one FINESS-shaped number stated as the site, or None."""
+        """Return the site when each field for it is one FINESS-shaped number and no more."""
         return same(_site(value) for value in self.of(Label.SITE))
 
     def time(self, label: Label) -> datetime | None:
@@ -120,7 +120,8 @@ def _read(text: str) -> Iterator[tuple[Label, Value]]:
         value, after = _value_at(lines, after, first)
         # A label without a colon and without a value is a heading.
         if value or ":" in lines[at]:
-            yield label, value
+            further = _further_sites(lines, after) if label is Label.SITE else ()
+            yield label, (*value, *further)
         at = after
 
 
@@ -181,12 +182,22 @@ def _continues(lines: Sequence[str], at: int) -> bool:
     return _label_at(lines, at) is None
 
 
-_SITE: Final = re.compile(rf"({SHAPE.pattern})(?=$|[ ,;.()/-])", re.ASCII)
+# All of the field, but for a full stop or what plain text makes of bold letters.
+_SITE: Final = re.compile(rf"(?:\*{{1,2}} ?)?({SHAPE.pattern})(?: ?\*{{1,2}}|\.)?", re.ASCII)
+_FURTHER_SITE: Final = re.compile(rf"(?<![0-9A-Z]){SHAPE.pattern}(?![0-9])", re.ASCII)
 
 
 def _site(value: Value) -> str | None:
-    found = _SITE.match(value[0]) if value else None
+    found = _SITE.fullmatch(" ".join(value))
     return found[1] if found else None
+
+
+def _further_sites(lines: Sequence[str], at: int) -> Iterator[str]:
+    """Yield the lines with another number of a site, behind its value up to a label."""
+    while at < len(lines) and not (_label_at(lines, at) or _cell_at(lines, at)):
+        if not lines[at].startswith(">") and _FURTHER_SITE.search(lines[at]):
+            yield lines[at]
+        at += 1
 
 
 _LOINC: Final = re.compile(r"([0-9]{1,7}-[0-9])(?![\w-])")

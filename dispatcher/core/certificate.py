@@ -255,7 +255,10 @@ def _subject(found: Evidence) -> Iterator[_Refusal]:
 
 def _attachment(found: Evidence) -> Iterator[_Refusal]:
     if len(found.candidates) > 1:
-        yield HoldReason.SEVERAL_CERTIFICATES, "the message has more than one PDF"
+        yield (
+            HoldReason.SEVERAL_CERTIFICATES,
+            "the message has more than one PDF, or a message attached beside it",
+        )
     elif not found.candidates and found.message.attachments:
         yield HoldReason.NOT_A_PDF, "no attachment is a PDF by its name, type or content"
     elif not found.candidates:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
 from dispatcher.core import body, filename, subject
 from dispatcher.core.body import Body, Label
 from dispatcher.core.filename import NameReading
-from dispatcher.core.message import Attachment, Message
+from dispatcher.core.message import Attachment, Message, shows_pdf
 from dispatcher.core.subject import Fields
 
 _PDF_TYPES: Final = frozenset({"application/pdf", "application/x-pdf"})
-_MAGIC: Final = b"%PDF-"
-_MAGIC_REACH: Final = 1024  # ISO 32000-1, annex H.3, note 13
+# A page or an archive with a PDF further on is two things at once, whatever opens it. The
+# mark of UTF-8 and blanks are what careless gateways put before a document.
+_BEGINNING: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]{0,8}%PDF-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Evidence:
     """A message with what its sources say.
 
     `key` is the subject when there is exactly one and it is readable, `candidates` are the
-    attachments that may be the certificate, `named` the only candidate's name read with
+    attachments that may be or hide a certificate, `named` the only candidate's name read with
     the key.
     """
 
@@ -57,7 +59,7 @@ class Evidence:
 def lay_out(message: Message) -> Evidence:
     """Return what the sources of a message say."""
     key = subject.read(message.subjects[0]) if len(message.subjects) == 1 else None
-    candidates = tuple(filter(_is_pdf_like, message.attachments))
+    candidates = _candidates(message.attachments)
     named = (
         filename.read_all(candidates[0].names, key) if key and len(candidates) == 1 else None
     )
@@ -65,8 +67,19 @@ def lay_out(message: Message) -> Evidence:
 
 
 def has_magic(attachment: Attachment) -> bool:
-    """Whether the content begins like a PDF, near enough for what opens PDF files."""
-    return _MAGIC in attachment.content[:_MAGIC_REACH]
+    """Whether the content begins like a PDF and like nothing else."""
+    return _BEGINNING.match(attachment.content) is not None
+
+
+def _candidates(attachments: tuple[Attachment, ...]) -> tuple[Attachment, ...]:
+    found = tuple(filter(_is_pdf_like, attachments))
+    # Beside a PDF an attached message, which is not looked into, may hide another one.
+    hiding = (one for one in attachments if _is_message(one) and one not in found)
+    return (*found, *hiding) if found else ()
+
+
+def _is_message(attachment: Attachment) -> bool:
+    return attachment.content_type.startswith("message/")
 
 
 def _is_pdf_like(attachment: Attachment) -> bool:
@@ -74,5 +87,5 @@ def _is_pdf_like(attachment: Attachment) -> bool:
         attachment.content_type in _PDF_TYPES
         or any(name.strip().lower().endswith(".pdf") for name in attachment.names)
         # An attached message may show a PDF's beginning without being one.
-        or (not attachment.content_type.startswith("message/") and has_magic(attachment))
+        or (not _is_message(attachment) and shows_pdf(attachment.content))
     )

@@ -27,7 +27,7 @@ class MessageRef:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One leaf part that is neither a text body nor an inline picture.
+    """One leaf part that is neither a text body nor an inline picture, or shows a PDF.
 
     `names` are the distinct decoded names the part bears (`filename*`, `filename`,
     `name`), best first. `whole` is False when its transfer encoding was damaged.
@@ -59,6 +59,9 @@ class Message:
 # A body larger than this is not one of ours: a message of 1 MB is nearly all document.
 _BODY_LIMIT: Final = 250_000
 
+_PDF_MARK: Final = b"%PDF-"
+_PDF_REACH: Final = 1024  # ISO 32000-1, annex H.3, note 13
+
 _MESSAGE_ID: Final = re.compile(r"<[^<>\s]+>", re.ASCII)
 
 
@@ -75,8 +78,12 @@ def read(raw: bytes) -> Message:
         oddities.append(mime.BEYOND_LIMITS)
     else:
         parts.extend(mime.leaves(top, oddities))
-    bodies = tuple(_text_of(part, oddities) for part in parts if _is_body(part))
-    attachments = tuple(_attachment(part) for part in parts if _is_attachment(part))
+    # Asked once: it takes decoding the part.
+    sorted_out = [(part, _is_body(part)) for part in parts]
+    bodies = tuple(_text_of(part, oddities) for part, is_body in sorted_out if is_body)
+    attachments = tuple(
+        _attachment(part) for part, is_body in sorted_out if not is_body and _is_file(part)
+    )
     return Message(
         senders=_senders(top, oddities),
         subjects=tuple(decode_words(value).strip(" ") for value in top.values("subject")),
@@ -85,6 +92,11 @@ def read(raw: bytes) -> Message:
         message_id=_message_id(top),
         oddities=tuple(dict.fromkeys(oddities)),
     )
+
+
+def shows_pdf(content: bytes) -> bool:
+    """Whether some program may open it as a PDF, whatever else it is or is called."""
+    return _PDF_MARK in content[:_PDF_REACH]
 
 
 def _senders(top: Entity, oddities: list[str]) -> tuple[str, ...]:
@@ -102,20 +114,21 @@ def _message_id(top: Entity) -> str | None:
 
 
 def _is_body(part: Entity) -> bool:
-    """A text without a file name, unless it is said to be an attachment."""
+    """A text without a file name, unless it is said to be an attachment or is a PDF."""
     disposition = part.first("content-disposition")
     return (
         part.content_type in {"text/plain", "text/html"}
         and token(disposition) != "attachment"
         and not parameter(disposition, "filename")
+        and not shows_pdf(mime.content_of(part)[0])
     )
 
 
-def _is_attachment(part: Entity) -> bool:
-    if _is_body(part):
-        return False
+def _is_file(part: Entity) -> bool:
+    """Whether a part that is no body is more than an inline picture."""
     is_inline = part.first("content-id") or token(part.first("content-disposition")) == "inline"
-    return not (part.content_type.startswith("image/") and is_inline)
+    is_picture = part.content_type.startswith("image/") and is_inline
+    return not is_picture or shows_pdf(mime.content_of(part)[0])
 
 
 def _attachment(part: Entity) -> Attachment:

@@ -56,7 +56,18 @@ class Assessment:
 
 def assess(raws: Sequence[bytes], reader: Reader) -> tuple[Assessment, ...]:
     """Assess whole messages, one answer each, in order. Never raises on what they hold."""
-    readings = [certificates.read(raw, reader.policy.senders) for raw in raws]
+    return _assess(raws, [certificates.read(r, reader.policy.senders) for r in raws], reader)
+
+
+def assess_suspect(raw: bytes, reader: Reader) -> Assessment | None:
+    """Assess a message that is read apart; None: it brought its reader down."""
+    reading = reader.apart.read(raw, reader.policy.senders)
+    return None if reading is None else _assess([raw], [reading], reader)[0]
+
+
+def _assess(
+    raws: Sequence[bytes], readings: Sequence[Reading], reader: Reader
+) -> tuple[Assessment, ...]:
     found = iter(_inspect(readings, reader.inspector, reader.policy.pdf_text))
     rules = reader.rules()
     return tuple(

@@ -75,6 +75,11 @@ class Decisions:
         entry = self._found(entry_id)
         if entry.state is State.HELD and not entry.deliveries:
             return self._decide_anew(entry, person)
+        if not entry.present:
+            raise NotPossible(
+                "its message is no longer in the mailbox",
+                hint="Bring the message back into the mailbox, or discard it here.",
+            )
         again = {DeliveryState.HELD, DeliveryState.WAITING}
         due = [d for d in entry.deliveries if d.state in again]
         waiting = [d for d in entry.deliveries if d.state is DeliveryState.DECIDED]

@@ -12,7 +12,7 @@ from dispatcher.core.ledger import Identity
 from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Terms
 from dispatcher.core.routing import Rules
-from dispatcher.ports import Clock, Destination, Inspector, Ledger
+from dispatcher.ports import Apart, Clock, Destination, Inspector, Ledger
 
 FindDestination = Callable[[FinessET, str], Destination | None]
 
@@ -39,6 +39,7 @@ class Reader:
     """What reading a message to the end needs. `rules` is asked anew for each batch."""
 
     inspector: Inspector
+    apart: Apart
     rules: Callable[[], Rules]
     policy: Policy
 

@@ -206,7 +206,19 @@ class Dispatch:
             by_lane[job.lane].append(job)
         work = {lane: self._work(lane, mine, act) for lane, mine in by_lane.items()}
         self._under_way.update({lane: (mine, record) for lane, mine in by_lane.items()})
-        return [entry for group in self._lanes.run(work) for entry in self._record(group)]
+        try:
+            return [entry for group in self._lanes.run(work) for entry in self._record(group)]
+        finally:
+            self._forget_unbegun(by_lane)
+
+    def _forget_unbegun(self, lanes: Iterable[Lane]) -> None:
+        """Forget work that a failing ledger kept from beginning; tell which lanes hang."""
+        for lane in lanes:
+            if not self._lanes.busy(lane):
+                self._under_way.pop(lane, None)
+                continue
+            site, target = lane
+            _log.warning("target_did_not_answer", site=str(site), target=target)
 
     def _work(
         self,

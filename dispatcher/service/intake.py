@@ -15,7 +15,13 @@ from dispatcher.core.message import MessageRef
 from dispatcher.core.routing import Kind
 from dispatcher.errors import DispatcherError
 from dispatcher.ports import Fetched, Mailbox, Writer
-from dispatcher.service.assess import Assessment, assess, assess_header, purge_at
+from dispatcher.service.assess import (
+    Assessment,
+    assess,
+    assess_header,
+    assess_suspect,
+    purge_at,
+)
 from dispatcher.service.desk import Desk
 from dispatcher.service.dispatch import Dispatch, Job
 from dispatcher.service.whereabouts import Whereabouts
@@ -25,8 +31,10 @@ _log = structlog.get_logger(__name__)
 # Messages read, recorded and delivered together: one commit before, one after.
 _TOGETHER: Final = 32
 _TOGETHER_BYTES: Final = 16 * 1024 * 1024
-# A message that brought the program down this often is held unread.
+# A message whose reading ended with the program this often is read apart, and held if that
+# reader goes down too. So often more, and it is held unread: something else in it kills.
 _POISONOUS: Final = 3
+_HOPELESS: Final = 6
 # SI-DEP sent nothing before; a server's clock may be ahead of ours by so much.
 _FIRST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _SKEW: Final = timedelta(days=1)
@@ -78,8 +86,26 @@ class Intake:
         yield from self._read([uid for uid in due if uid not in apart], identities, _TOGETHER)
         yield from self._read(suspects, identities, 1)
         for uid in poisonous:
+            hopeless = begun[uid] >= _HOPELESS
+            yield self._taste(uid, identities[uid], hopeless=hopeless)
+
+    def _taste(self, uid: int, identity: Identity, *, hopeless: bool) -> list[Entry]:
+        """Read a message apart that was being read when the program died, several times.
+
+        A kill from outside is no fault of the message: read apart, it is taken as any other.
+        """
+        fetched = [] if hopeless else list(self._mailbox.fetch([uid]))
+        if not hopeless and not fetched:
+            self._whereabouts.missing([uid])
+            return []
+        ref = self._whereabouts.ref(uid)
+        with self._desk.ledger.writing() as writer:
+            writer.opening([ref])
+        found = assess_suspect(fetched[0].raw, self._desk.reader) if fetched else None
+        if found is None:
             detail = f"its reading brought the program down {_POISONOUS} times"
-            yield self._set_aside(uid, identities[uid], HoldReason.PDF_UNREADABLE, detail)
+            return self._set_aside(uid, identity, HoldReason.PDF_UNREADABLE, detail)
+        return self._take_in(fetched, [found], {uid: identity})
 
     def _read(
         self, uids: Sequence[int], identities: Mapping[int, Identity], together: int
@@ -102,14 +128,23 @@ class Intake:
         self, chunk: Sequence[Fetched], identities: Mapping[int, Identity]
     ) -> list[Entry]:
         refs = [self._whereabouts.ref(fetched.uid) for fetched in chunk]
-        assessments = self._assessed(chunk, refs)
+        return self._take_in(chunk, self._assessed(chunk, refs), identities)
+
+    def _take_in(
+        self,
+        chunk: Sequence[Fetched],
+        assessments: Sequence[Assessment],
+        identities: Mapping[int, Identity],
+    ) -> list[Entry]:
+        """Record what was read and make its deliveries."""
+        refs = [self._whereabouts.ref(fetched.uid) for fetched in chunk]
         batch = _Batch()
         with self._desk.ledger.writing() as writer:
             for fetched, assessment in zip(chunk, assessments, strict=True):
                 self._enter(writer, batch, fetched, assessment, identities[fetched.uid])
             writer.opened(refs)
         for ref in refs:
-            del self._begun[ref]
+            self._begun.pop(ref, None)
         self._whereabouts.noted({f.uid: identities[f.uid] for f in chunk})
         self._report(batch)
         done = {entry.id: entry for entry in self._dispatch.deliver(batch.jobs)}

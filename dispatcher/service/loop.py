@@ -83,12 +83,13 @@ class MailboxLoop:
         if due is not None and due <= self._desk.clock.now():
             self._mailbox.wake()
 
-    def drain(self, seconds: float) -> None:
-        """After `run`: record what slow deliveries come to."""
+    def drain(self, seconds: float) -> bool:
+        """After `run`: record what slow deliveries come to; return whether all ended."""
         try:
             self._round.drain(seconds)
         except DispatcherError as error:
             _log.warning("drain_was_cut_short", mailbox=self.name, because=str(error))
+        return self._round.drained
 
     def _one_turn(self) -> float | None:
         """Make a turn; return how long to pause, None after a good one."""
@@ -204,8 +205,7 @@ class Loops:
             loop.stop()
         for thread in self._threads:
             thread.join(max(0.0, until - now()))
-        alive = [thread.is_alive() for thread in self._threads]
-        for loop, busy in zip(self._loops, alive, strict=True):
-            if not busy:
-                loop.drain(max(0.0, until - now()))
-        return not any(alive)
+        ended = True
+        for loop, thread in zip(self._loops, self._threads, strict=True):
+            ended = not thread.is_alive() and loop.drain(max(0.0, until - now())) and ended
+        return ended

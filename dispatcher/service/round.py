@@ -62,6 +62,11 @@ class Round:
         """Whether all that the server listed could be read and nothing is under way."""
         return self._whereabouts.complete and self._dispatch.idle
 
+    @property
+    def drained(self) -> bool:
+        """Whether no delivery is under way in this program."""
+        return self._dispatch.idle
+
     def turn(self, *, impatient: bool = False) -> None:
         """Do everything that can be done now.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from dispatcher.core.certificate import Certificate, Document, Foreign
+from dispatcher.core.certificate import Certificate, Document, Foreign, HoldReason
 from dispatcher.core.delivery import Order
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import DeliveryState, Entry, State
@@ -21,6 +22,9 @@ from dispatcher.service.named import naming
 _TOGETHER = 64
 # States whose message is expected to lie in the mailbox still.
 _KEPT = frozenset({State.PENDING, State.HELD, State.DELIVERED, State.DUPLICATE})
+
+# Held without their document having been read: there is nothing to compare.
+_UNREAD = frozenset({HoldReason.TOO_LARGE, HoldReason.PDF_UNREADABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,8 @@ class _Comparison:
         if isinstance(reading, Foreign):
             yield Difference(entry.id, "its message reads as foreign mail")
             return
+        if entry.sha256 is None and entry.reason in _UNREAD:
+            return
         found = None if reading.document is None else reading.document.sha256
         if found != entry.sha256:
             yield Difference(entry.id, "its message holds another document")
@@ -121,7 +127,7 @@ class _Comparison:
             "site": (entry.site, site),
             "file number": (entry.file_number, certificate.file_number),
             "result": (entry.result, facts.result),
-            "sampling time": (entry.sampled_at, facts.sampled_at),
+            "sampling time": (_utc(entry.sampled_at), _utc(facts.sampled_at)),
         }
         if any(act.verb == "release" for act in self._desk.ledger.acts(entry.id)):
             # A person chose the site.
@@ -167,6 +173,11 @@ class _Comparison:
             if what:
                 found.append(Difference(entry.id, f"copy in target {order.target}: {what}"))
         return found
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    """In UTC: an hour that exists twice equals itself only there (PEP 495)."""
+    return None if at is None else at.astimezone(UTC)
 
 
 def _document(assessment: Assessment) -> Document | None:

@@ -40,12 +40,12 @@ class Secrets:
 
     def found_in(self, text: str) -> set[str]:
         """Return the secrets that a text holds, as they are or escaped for JSON."""
-        low = text.lower()
+        low = text.casefold()
         return {
             secret
             for secret in self._texts
-            if re.search(rf"(?<!\w){re.escape(secret.lower())}(?!\w)", low)
-            or re.search(rf"(?<!\w){re.escape(json.dumps(secret.lower())[1:-1])}(?!\w)", low)
+            if re.search(rf"(?<!\w){re.escape(secret.casefold())}(?!\w)", low)
+            or re.search(rf"(?<!\w){re.escape(json.dumps(secret.casefold())[1:-1])}(?!\w)", low)
         }
 
     def assert_nowhere(self) -> None:

@@ -116,7 +116,8 @@ def fpdf_document(pages: int = 1, text: str = "Nom : DUPONT") -> bytes:
         pytest.param(fpdf_document(3), 3, id="another library"),
         pytest.param(sample.paged(12), 12, id="twelve pages"),
         pytest.param(sample.nested(20), 1, id="a page tree of some depth"),
-        pytest.param(b"\r\n garbage \n" + SOUND, 1, id="something before the header"),
+        pytest.param(b"\r\n \t\n" + SOUND, 1, id="white space before the header"),
+        pytest.param(b"\xef\xbb\xbf" + SOUND, 1, id="byte order mark before the header"),
         pytest.param(SOUND + b"\r\n\x00\x00", 1, id="something after the end"),
         pytest.param(sample.updated(SOUND, {5: sample.FONT}), 1, id="incremental update"),
         pytest.param(sample.pdf(more={9: b"[9 0 R 9 0 R]"}), 1, id="object in itself"),
@@ -134,8 +135,11 @@ def test_a_document_as_they_come_is_sound(
     [
         pytest.param(b"", id="empty"),
         pytest.param(b"%PDF", id="half a header"),
-        pytest.param(b" " * 1025 + SOUND, id="header too late"),
+        pytest.param(b" " * 9 + SOUND, id="header too late"),
         pytest.param(b"<html>", id="a web page"),
+        pytest.param(b"<html></html>\n" + SOUND, id="a web page that is also a document"),
+        pytest.param(b"PK\x03\x04" + SOUND, id="an archive that is also a document"),
+        pytest.param(b"\x00" + SOUND, id="a zero byte before the header"),
     ],
 )
 def test_without_a_header_it_is_no_pdf(pdf: PdfInspector, content: bytes) -> None:

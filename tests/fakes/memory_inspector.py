@@ -37,7 +37,7 @@ class MemoryInspector:
         told = self._told.get(hashlib.sha256(question.content).hexdigest())
         if told is not None:
             return told
-        if b"%PDF-" not in question.content[:1024]:
+        if not question.content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"%PDF-"):
             return Inspection(HoldReason.NOT_A_PDF, "no PDF header")
         return Inspection(pages=1, names_patient=True if question.names else None)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 
-from dispatcher.core.certificate import PdfText
+from dispatcher.core.certificate import PdfText, Reading, read
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Kind, Rules, Site, Target
 from dispatcher.ports import Destination, Ledger, Mailbox
@@ -43,6 +43,18 @@ def certificates(seed: int, count: int) -> tuple[Sending, ...]:
     return tuple(scenario.certificates(seed, count, list(SITES), NOW))
 
 
+class MemoryApart:
+    """Reads like the real one; what it is told to be deadly brings its reader down."""
+
+    def __init__(self) -> None:
+        self.deadly: set[bytes] = set()
+        self.read_apart = 0
+
+    def read(self, raw: bytes, senders: frozenset[str]) -> Reading | None:
+        self.read_apart += 1
+        return None if raw in self.deadly else read(raw, senders)
+
+
 @dataclass
 class Office:
     """Ports and rules that a test may change before it calls `round`."""
@@ -50,6 +62,7 @@ class Office:
     mailbox: MemoryMailbox = field(default_factory=MemoryMailbox)
     clock: StandingClock = field(default_factory=StandingClock)
     inspector: MemoryInspector = field(default_factory=MemoryInspector)
+    apart: MemoryApart = field(default_factory=MemoryApart)
     rules: Rules = field(default_factory=rules)
     policy: Policy = field(default_factory=lambda: Policy(SENDERS, PdfText.OFF))
     destinations: dict[tuple[FinessET, str], Destination] = field(default_factory=dict)
@@ -72,7 +85,7 @@ class Office:
         return Desk(
             ledger or self.ledger,
             self.clock,
-            Reader(self.inspector, lambda: self.rules, self.policy),
+            Reader(self.inspector, self.apart, lambda: self.rules, self.policy),
             lambda site, target: self.destinations.get((site, target)),
         )
 

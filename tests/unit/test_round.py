@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from dispatcher.service.round import Round
 from dispatcher.simulator.scenario import Sending
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_inspector import MemoryInspector
+from tests.fakes.memory_ledger import MemoryWriter
 from tests.fakes.memory_mailbox import MemoryMailbox
 from tests.fakes.office import KEYWORD, Office, certificates, rules
 
@@ -321,6 +323,34 @@ def test_a_ledger_that_fails_after_the_effect_is_settled_by_looking(
     assert office.effects() == 1
 
 
+def test_work_that_a_failing_ledger_kept_from_beginning_is_not_forgotten(
+    office: Office,
+) -> None:
+    many = certificates(4, 6)
+    arrive(office, many)
+    work = office.round()
+    work._dispatch._lanes._width = 1  # so that some have not begun when the ledger fails
+    # Commits of a batch: opening, receive with intent, then receipts as they come.
+    fails = iter([False, False, True])
+    writing = office.ledger.writing
+
+    @contextmanager
+    def failing() -> Iterator[MemoryWriter]:
+        with writing() as writer:
+            yield writer
+            if next(fails, False):
+                raise Unavailable("disk full")
+
+    office.ledger.writing = failing  # type: ignore[method-assign]  # a disk that fills up
+    with pytest.raises(Unavailable):
+        work.turn()
+    for _ in range(3):
+        office.clock.go(timedelta(minutes=6))
+        work.turn()
+    assert states(office) == [State.DELIVERED] * 6
+    assert office.effects() == 6
+
+
 def test_a_keyword_that_cannot_be_set_is_set_later_and_delays_nothing(
     office: Office, three: tuple[Sending, ...]
 ) -> None:
@@ -358,28 +388,64 @@ def test_without_a_keyword_on_the_server_everything_else_works(
     assert set(office.mailbox.flags().values()) == {frozenset()}
 
 
-def test_a_message_that_brought_the_program_down_three_times_is_held(
-    office: Office, three: tuple[Sending, ...]
-) -> None:
-    class Down(BaseException):
-        """The kernel ended the program."""
+class Down(BaseException):
+    """The kernel ended the program."""
 
-    class Deadly(MemoryInspector):
-        def inspect(self, questions: Sequence[Question]) -> tuple[Inspection, ...]:
-            if any(question.content == three[1].truth.document for question in questions):
-                raise Down
-            return super().inspect(questions)
 
-    office.inspector = Deadly()
-    arrive(office, three)
-    for _ in range(3):
+class Deadly(MemoryInspector):
+    """Brings the program down when it meets one document, so many times."""
+
+    def __init__(self, document: bytes | None, times: int) -> None:
+        super().__init__()
+        self._document, self._times = document, times
+
+    def inspect(self, questions: Sequence[Question]) -> tuple[Inspection, ...]:
+        if self._times and any(q.content == self._document for q in questions):
+            self._times -= 1
+            raise Down
+        return super().inspect(questions)
+
+
+def lives(office: Office, count: int) -> None:
+    for _ in range(count):
         office.mailbox.close()
         with pytest.raises(Down):
             office.round().turn()
+
+
+def test_a_message_that_brought_the_program_down_three_times_is_held(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    office.inspector = Deadly(three[1].truth.document, 3)
+    office.apart.deadly.add(three[1].raw)
+    arrive(office, three)
+    lives(office, 3)
     office.round().turn()
     entries = {entry.ref.uid: entry for entry in office.ledger.entries()}
     assert entries[1].state is entries[3].state is State.DELIVERED
     assert (entries[2].state, entries[2].reason) == (State.HELD, HoldReason.PDF_UNREADABLE)
+
+
+def test_a_message_that_was_being_read_when_others_killed_the_program_is_delivered(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    office.inspector = Deadly(three[1].truth.document, 3)
+    arrive(office, three)
+    lives(office, 3)
+    office.round().turn()
+    assert states(office) == [State.DELIVERED] * 3
+    assert office.apart.read_apart == 1
+
+
+def test_a_message_that_goes_on_to_bring_the_program_down_is_held_unread(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    office.inspector = Deadly(three[1].truth.document, 99)
+    arrive(office, three)
+    lives(office, 6)
+    office.round().turn()
+    found = {entry.ref.uid: entry.state for entry in office.ledger.entries()}
+    assert found == {1: State.DELIVERED, 2: State.HELD, 3: State.DELIVERED}
 
 
 def test_a_ledger_or_helper_that_fails_makes_no_message_a_suspect(
@@ -407,7 +473,7 @@ def test_a_bug_met_in_one_message_holds_that_one_within_one_life(
     office.inspector = Buggy()
     arrive(office, three)
     work = office.round()
-    for _ in range(3):
+    for _ in range(6):
         with pytest.raises(ZeroDivisionError):
             work.turn()
     work.turn()

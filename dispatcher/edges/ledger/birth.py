@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
@@ -12,7 +13,14 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, inspect, select, text
 
-from dispatcher.edges.ledger.database import MOVE_AWAY, reading_engine, writing_engine
+from dispatcher.edges.ledger.database import (
+    MOVE_AWAY,
+    classed,
+    fold_log,
+    log_of,
+    reading_engine,
+    writing_engine,
+)
 from dispatcher.edges.ledger.schema import META, REVISIONS
 from dispatcher.errors import ConfigInvalid, NotNow
 
@@ -32,6 +40,7 @@ def open_file(path: Path, busy_timeout: float) -> None:
     try:
         if not path.exists():
             _make(path, busy_timeout)
+        _tidy(path)
         if not path.is_file() or path.stat().st_size == 0:
             raise ConfigInvalid(
                 (f"ledger: {path} is no ledger, or lost its content; {MOVE_AWAY}",)
@@ -48,21 +57,65 @@ def _make(path: Path, busy_timeout: float) -> None:
     with _alone_in(path.parent) as directory:
         if path.exists():  # another process was quicker
             return
-        unborn = path.with_name(f".{path.name}.new")
-        for leftover in (*_companions(unborn), unborn, *_companions(path)):
+        unborn = _unborn(path)
+        for leftover in (*_unfinished(path), *_companions(path)):
             # What a lost ledger left in its -wal would be played into the new one.
             leftover.unlink(missing_ok=True)
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(unborn, flags, 0o600))
+        try:
+            _grow(unborn, busy_timeout)
+            unborn.rename(path)
+        finally:
+            _remove(_unfinished(path))
+        os.fsync(directory)
+
+
+def _grow(unborn: Path, busy_timeout: float) -> None:
+    """Make a whole ledger that is one file, on the disk; nothing of it waits in a log."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(unborn, flags, 0o600)
+    try:
         engine = writing_engine(unborn, busy_timeout)
         try:
-            _use_wal(engine)
+            # With a rollback journal, as every new file has, COMMIT tells of a full disk;
+            # folding in a log while closing does not.
             with engine.begin() as connection:
                 _migrate(connection)
+            _use_wal(engine)
+            folded = fold_log(engine)
         finally:
             engine.dispose()
-        unborn.rename(path)
-        os.fsync(directory)
+        if not folded or any(_size(one) for one in _companions(unborn)):
+            raise NotNow("the ledger could not be made: its log was not folded in")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _tidy(path: Path) -> None:
+    """Remove what a program that was killed while making this ledger left behind."""
+    if not any(os.path.lexists(leftover) for leftover in _unfinished(path)):
+        return
+    with suppress(OSError), _alone_in(path.parent):
+        _remove(_unfinished(path))
+
+
+def _remove(files: tuple[Path, ...]) -> None:
+    for file in files:
+        with suppress(OSError):  # another error is under way, or the next start tries again
+            file.unlink()
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _unborn(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def _unfinished(path: Path) -> tuple[Path, ...]:
+    unborn = _unborn(path)
+    return (*_companions(unborn), unborn)
 
 
 @contextmanager
@@ -76,14 +129,19 @@ def _alone_in(parent: Path) -> Iterator[int]:
 
 
 def _companions(path: Path) -> tuple[Path, ...]:
-    return tuple(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))
+    others = (path.with_name(path.name + end) for end in ("-shm", "-journal"))
+    return (log_of(path), *others)
 
 
 def _use_wal(engine: Engine) -> None:
     with closing(engine.raw_connection()) as connection:
         cursor = connection.cursor()
-        mode = cursor.execute("PRAGMA journal_mode = WAL").fetchone()
-        cursor.close()
+        try:
+            mode = cursor.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.Error as error:
+            raise classed(error) from error
+        finally:
+            cursor.close()
     if mode != ("wal",):
         raise ConfigInvalid(
             ("ledger: its disk does not keep a write-ahead log; put it on a local disk",)

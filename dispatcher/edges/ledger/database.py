@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,12 @@ MOVE_AWAY: Final = (
     "move it away together with its -wal and -shm files; the next start makes a new one"
     " and rebuilds it from the mailbox and the folders"
 )
+
+
+# The log is folded in after so many pages: SQLite's own 1,000 let it grow to 4 MB, on a
+# small disk more than is left for folding it.
+_LOG_PAGES: Final = 100
+LOG_BYTES: Final = _LOG_PAGES * (4096 + 24)  # a page and its head: sqlite.org/fileformat2
 
 
 def path_of(url: str) -> Path:
@@ -86,8 +93,41 @@ def _engine(path: Path, busy_timeout: float, *, pool_size: int, max_overflow: in
 
 def _set_up(connection: sqlite3.Connection, _: object) -> None:
     """Set what SQLite keeps for a connection only (sqlite.org/pragma.html)."""
-    for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+    for pragma in (
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "secure_delete = ON",
+        f"wal_autocheckpoint = {_LOG_PAGES}",
+        f"journal_size_limit = {LOG_BYTES}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def log_of(path: Path) -> Path:
+    """Return the name of a file's write-ahead log."""
+    return path.with_name(path.name + "-wal")
+
+
+def fold_log(engine: Engine) -> bool:
+    """Copy the log into the file and empty it; return False when somebody reads or writes.
+
+    Waits for nobody: who writes has waited already, and the next write tries again. Call
+    it outside a transaction. Raises what `classed` makes of an error of the disk.
+    """
+    with closing(engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        try:
+            (patience,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+            cursor.execute("PRAGMA busy_timeout = 0").fetchall()
+            try:
+                busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {patience}").fetchall()
+        except sqlite3.Error as error:
+            raise classed(error) from error  # the engine classes only its own statements
+        finally:
+            cursor.close()
+    return busy == 0
 
 
 def _read_only(connection: sqlite3.Connection, _: object) -> None:

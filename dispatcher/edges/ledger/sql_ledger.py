@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, select
@@ -17,7 +18,10 @@ from dispatcher.core.ledger import Act, Balance, Entry, Event, Identity, Place, 
 from dispatcher.core.message import MessageRef
 from dispatcher.edges.ledger import birth, reading, rows
 from dispatcher.edges.ledger.database import (
+    LOG_BYTES,
     MOVE_AWAY,
+    fold_log,
+    log_of,
     path_of,
     reading_engine,
     writing_engine,
@@ -25,7 +29,7 @@ from dispatcher.edges.ledger.database import (
 from dispatcher.edges.ledger.inspection import flaws
 from dispatcher.edges.ledger.schema import ACT, ENTRY, EVENT, MOUNT, PLACE, REFUSAL
 from dispatcher.edges.ledger.writer import SqlWriter
-from dispatcher.errors import ConfigInvalid, InvariantBroken, NotNow
+from dispatcher.errors import ConfigInvalid, DispatcherError, InvariantBroken, NotNow
 from dispatcher.ports import Clock
 
 _BUSY_TIMEOUT: Final = 10.0  # seconds
@@ -79,16 +83,32 @@ class SqlLedger:
     @contextmanager
     def writing(self) -> Iterator[SqlWriter]:
         """See `ports.Ledger.writing`. Raises Unavailable when others write for too long."""
+        with self._transaction() as connection:
+            writer = SqlWriter(connection, clock=self._clock, secret=self._secret)
+            yield writer
+            writer.flush()
+            # A caller may have caught an error in the block; an undone transaction
+            # would then commit nothing without a word.
+            if writer.broken or not _in_transaction(connection):
+                raise NotNow("the ledger undid this transaction after an error")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         with self._taking_turns():
             self._still_there()
-            with self._writers.begin() as connection:
-                writer = SqlWriter(connection, clock=self._clock, secret=self._secret)
-                yield writer
-                writer.flush()
-                # A caller may have caught an error in the block; an undone transaction
-                # would then commit nothing without a word.
-                if writer.broken or not _in_transaction(connection):
-                    raise NotNow("the ledger undid this transaction after an error")
+            try:
+                with self._writers.begin() as connection:
+                    yield connection
+            except NotNow:
+                self._make_room()  # on a full disk the next try may find some
+                raise
+            if _is_large(log_of(self._path)):
+                self._make_room()
+
+    def _make_room(self) -> None:
+        """Empty the log if that is possible now. What was committed is so either way."""
+        with suppress(DispatcherError):
+            fold_log(self._writers)
 
     @contextmanager
     def _taking_turns(self) -> Iterator[None]:
@@ -119,14 +139,12 @@ class SqlLedger:
         if self.mount_of(path) == mount_point:
             return
         new = upsert(MOUNT).values(path=path, mount_point=mount_point)
-        with self._taking_turns():
-            self._still_there()
-            with self._writers.begin() as connection:
-                connection.execute(
-                    new.on_conflict_do_update(
-                        index_elements=["path"], set_={"mount_point": mount_point}
-                    )
+        with self._transaction() as connection:
+            connection.execute(
+                new.on_conflict_do_update(
+                    index_elements=["path"], set_={"mount_point": mount_point}
                 )
+            )
 
     # --- reading
 
@@ -267,6 +285,12 @@ class SqlLedger:
         with self._reading() as connection:
             found = connection.execute(query).scalar()
         return None if found is None else str(found)
+
+
+def _is_large(log: Path) -> bool:
+    with suppress(OSError):
+        return log.stat().st_size >= LOG_BYTES
+    return False
 
 
 def _in_transaction(connection: Connection) -> bool:
