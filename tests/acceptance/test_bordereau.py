@@ -18,6 +18,7 @@ from dispatcher.core.certificate import PdfText
 from dispatcher.core.delivery import Receipt
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Kind, Rules, Site, Target
+from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.folder import MountTables, SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.ledger import SqlLedger
@@ -74,7 +75,9 @@ class Pieces:
         }
         sites = {n: Site(n, SITES[str(n)], targets[n]) for n in targets}
         rules = Rules("LBM Exemple", None, sites, digest="0" * 64)
-        reader = Reader(self.inspector, lambda: rules, Policy(SENDERS, PdfText.OFF))
+        reader = Reader(
+            self.inspector, ReadApart(), lambda: rules, Policy(SENDERS, PdfText.OFF)
+        )
         return Desk(self.ledger, self.clock, reader, self._destination)
 
     def _destination(self, site: FinessET, name: str) -> Destination | None:

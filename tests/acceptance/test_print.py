@@ -129,6 +129,21 @@ def reasons(laboratory: Laboratory, printers: Printers) -> dict[str, str]:
     }
 
 
+def hinder(cupsd: Cupsd, paused: str, jammed: str, rejecting: str, slow: str) -> None:
+    cupsd.pause(paused)
+    cupsd.set_mode(jammed, "stop")
+    cupsd.reject(rejecting)
+    cupsd.set_mode(slow, "slow")
+
+
+def mend(cupsd: Cupsd, paused: str, jammed: str, rejecting: str, slow: str) -> None:
+    cupsd.resume(paused)
+    cupsd.set_mode(jammed, "ok")
+    cupsd.resume(jammed)
+    cupsd.accept(rejecting)
+    cupsd.set_mode(slow, "ok")
+
+
 @pytest.mark.slow
 def test_bad_queues_wait_with_their_reason_and_print_once_when_they_recover(
     printing: Laboratory, printers: Printers, bal: Bal, secrets: Secrets
@@ -136,29 +151,21 @@ def test_bad_queues_wait_with_their_reason_and_print_once_when_they_recover(
     sendings = scenario.certificates(42, 60, list(SITES), NOW)
     secrets.add(sendings)
     paused, jammed, rejecting, slow, *good = (printers.queue(site) for site in SITES)
-    cupsd = printers.cupsd
-    cupsd.pause(paused)
-    cupsd.set_mode(jammed, "stop")
-    cupsd.reject(rejecting)
-    cupsd.set_mode(slow, "slow")
+    hinder(printers.cupsd, paused, jammed, rejecting, slow)
     bal.append_all([s.raw for s in sendings])
     at_good = sum(1 for s in sendings if printers.queue(str(s.truth.site)) in good)
     process = printing.start()
     try:
         good_ones_end(printing, at_good)
-        assert not cupsd.printed(paused)
+        assert not printers.cupsd.printed(paused)
         because = reasons(printing, printers)
         assert all(because[queue] for queue in (paused, jammed, rejecting))
-        cupsd.resume(paused)
-        cupsd.set_mode(jammed, "ok")
-        cupsd.resume(jammed)
-        cupsd.accept(rejecting)
-        cupsd.set_mode(slow, "ok")
+        mend(printers.cupsd, paused, jammed, rejecting, slow)
         good_ones_end(printing, 60)
     finally:
         stop(process)
     for site, meant in documents(sendings).items():
-        printed = Counter(cupsd.printed(printers.queue(site)))
+        printed = Counter(printers.cupsd.printed(printers.queue(site)))
         if printers.queue(site) == jammed:
             # CUPS itself repeats what jammed half-way; by us it was submitted once.
             assert set(printed) == set(meant)
