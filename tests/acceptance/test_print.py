@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -129,14 +130,16 @@ def reasons(laboratory: Laboratory, printers: Printers) -> dict[str, str]:
     }
 
 
-def hinder(cupsd: Cupsd, paused: str, jammed: str, rejecting: str, slow: str) -> None:
+def hinder(cupsd: Cupsd, queues: Sequence[str]) -> None:
+    paused, jammed, rejecting, slow = queues
     cupsd.pause(paused)
     cupsd.set_mode(jammed, "stop")
     cupsd.reject(rejecting)
     cupsd.set_mode(slow, "slow")
 
 
-def mend(cupsd: Cupsd, paused: str, jammed: str, rejecting: str, slow: str) -> None:
+def mend(cupsd: Cupsd, queues: Sequence[str]) -> None:
+    paused, jammed, rejecting, slow = queues
     cupsd.resume(paused)
     cupsd.set_mode(jammed, "ok")
     cupsd.resume(jammed)
@@ -151,7 +154,7 @@ def test_bad_queues_wait_with_their_reason_and_print_once_when_they_recover(
     sendings = scenario.certificates(42, 60, list(SITES), NOW)
     secrets.add(sendings)
     paused, jammed, rejecting, slow, *good = (printers.queue(site) for site in SITES)
-    hinder(printers.cupsd, paused, jammed, rejecting, slow)
+    hinder(printers.cupsd, (paused, jammed, rejecting, slow))
     bal.append_all([s.raw for s in sendings])
     at_good = sum(1 for s in sendings if printers.queue(str(s.truth.site)) in good)
     process = printing.start()
@@ -160,7 +163,7 @@ def test_bad_queues_wait_with_their_reason_and_print_once_when_they_recover(
         assert not printers.cupsd.printed(paused)
         because = reasons(printing, printers)
         assert all(because[queue] for queue in (paused, jammed, rejecting))
-        mend(printers.cupsd, paused, jammed, rejecting, slow)
+        mend(printers.cupsd, (paused, jammed, rejecting, slow))
         good_ones_end(printing, 60)
     finally:
         stop(process)
