@@ -14,7 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 # Loaded once, not in every child.
-import alembic.command
+import alembic.command  # noqa: F401 - see above
 
 from dispatcher.edges.ledger import SqlLedger
 from dispatcher.errors import DispatcherError
