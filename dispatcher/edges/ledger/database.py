@@ -120,6 +120,9 @@ def fold_log(engine: Engine) -> bool:
             (patience,) = cursor.execute("PRAGMA busy_timeout").fetchone()
             cursor.execute("PRAGMA busy_timeout = 0").fetchall()
             try:
+                # Reading opens the log: right after the change to WAL, SQLite 3.40 answers
+                # the checkpoint of a connection that has not read with SQLITE_LOCKED.
+                cursor.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
                 busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             finally:
                 cursor.execute(f"PRAGMA busy_timeout = {patience}").fetchall()
@@ -127,7 +130,7 @@ def fold_log(engine: Engine) -> bool:
             raise classed(error) from error  # the engine classes only its own statements
         finally:
             cursor.close()
-    return busy == 0
+    return bool(busy == 0)
 
 
 def _read_only(connection: sqlite3.Connection, _: object) -> None:
