@@ -38,6 +38,10 @@ class LoginRefused(Refused):
     """
 
 
+class Failed(Unavailable):
+    """The destination took it and gave up (a job aborted): try again a few times only."""
+
+
 class InDoubt(DispatcherError):
     """The effect may or may not have happened. Never retried without looking first."""
 

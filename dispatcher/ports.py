@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from dispatcher.core.bordereau import Bordereau
 from dispatcher.core.certificate import ContentKey, HoldReason, Inspection, Reading
-from dispatcher.core.delivery import Order, Receipt
+from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import (
     Act,
@@ -126,7 +127,7 @@ class Mailbox(Protocol):
 
 # --- destinations ------------------------------------------------------------------------
 
-Outcome = Receipt | Unavailable | Refused | InDoubt
+Outcome = Receipt | Accepted | Unavailable | Refused | InDoubt
 
 
 class Destination(Protocol):
@@ -140,11 +141,23 @@ class Destination(Protocol):
         """
         ...
 
-    def find(self, order: Order) -> Receipt | None:
+    def find(self, order: Order) -> Receipt | Accepted | None:
         """Return the receipt of a delivery already made, or None if it was not made.
+
+        Accepted: it was taken and its end is to be followed.
 
         None is a proof, never a guess: it allows a second delivery. Raises Unavailable
         when the destination cannot be asked now, InDoubt when it cannot tell.
+        """
+        ...
+
+    def follow(self, orders: Mapping[str, str]) -> Mapping[str, Outcome]:
+        """Return what became of accepted orders: by order id, given their references.
+
+        Accepted while it goes on, Receipt at its good end, Failed when the destination
+        gave up by itself, Refused when a person ended it there, InDoubt when it vanished,
+        Unavailable when it cannot be asked now. Needs no document. Only destinations that
+        ever answer Accepted are asked.
         """
         ...
 
@@ -176,6 +189,24 @@ class Inspector(Protocol):
 
     def close(self) -> None:
         """End the helpers. Never raises."""
+        ...
+
+
+# --- paper -------------------------------------------------------------------------------
+
+
+class Paper(Protocol):
+    """Draws the pages that the program adds for the people at a desk, as PDF files on A4.
+
+    The same arguments give the same bytes.
+    """
+
+    def bordereau(self, page: Bordereau) -> bytes:
+        """Return the list of a site's day. It bears patients' names."""
+        ...
+
+    def separator(self, site_name: str, count: int) -> bytes:
+        """Return a page to lay before a batch: the site's name and the count, no identity."""
         ...
 
 
@@ -249,6 +280,21 @@ class Writer(Protocol):
         """End a held or pending message undelivered: expired, unmade deliveries discarded."""
         ...
 
+    def accepted(self, delivery_id: str, reference: str, because: str) -> Entry:
+        """Record the reference of a `delivering` delivery that its destination accepted.
+
+        Again with the same reference it records only a new `because`.
+        """
+        ...
+
+    def reprint(self, entry_id: str, target: str) -> Entry:
+        """Add one more delivery of a delivered message to a target that has it already."""
+        ...
+
+    def ask(self, delivery_id: str) -> Entry:
+        """Let a waiting delivery be made now, whatever the hour."""
+        ...
+
     def plan(self, delivery_id: str, at: datetime | None) -> Entry:
         """Set when a `decided` delivery is to be tried next; None: at once."""
         ...
@@ -292,6 +338,11 @@ class Ledger(Protocol):
     Every method raises Unavailable when the disk does not answer; nothing is then recorded.
     """
 
+    @property
+    def born_at(self) -> datetime:
+        """When this ledger was made: older mail may have been dealt with by a lost one."""
+        ...
+
     def writing(self) -> AbstractContextManager[Writer]:
         """Open a transaction: on disk when the block ends, undone when it raises."""
         ...
@@ -330,8 +381,12 @@ class Ledger(Protocol):
         """Return the messages with a `decided` delivery whose next try is not in the future."""
         ...
 
+    def opening(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
+        """Return the messages with a `waiting` delivery whose site has opened by now."""
+        ...
+
     def next_due(self, mailbox: str) -> datetime | None:
-        """Return when the next try of a `decided` delivery is; None: none is waiting."""
+        """Return when the next try or the next opening is; None: nothing is planned."""
         ...
 
     def history(self, entry_id: str) -> tuple[Event, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +15,11 @@ import structlog
 from dispatcher import rules as routing_file
 from dispatcher import settings as settings_file
 from dispatcher.core.finess import FinessET
-from dispatcher.core.routing import Kind, Rules, Target
-from dispatcher.edges import log, token
+from dispatcher.core.routing import Kind, Printing, Rules, Target
+from dispatcher.edges import cups, log, token
 from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.clock import SystemClock
+from dispatcher.edges.cups import CupsQueue, CupsServer
 from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
@@ -26,9 +27,10 @@ from dispatcher.edges.pdf import PdfInspector
 from dispatcher.errors import ConfigInvalid
 from dispatcher.ports import Destination, Mailbox
 from dispatcher.service.desk import Desk, Policy, Reader
+from dispatcher.service.gate import target_of
 from dispatcher.settings import MailboxSettings, Settings
 
-__all__ = ["CLOCK", "Configuration", "PdfInspector", "SqlLedger", "configuration"]
+__all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
 
 CLOCK: Final = SystemClock()
 
@@ -48,7 +50,18 @@ def configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Config
     log.guard_crashes()
     settings = settings_file.load(path, environ)
     log.configure(style=settings.log.format.value, level=settings.log.level.value)
-    return Configuration(settings, routing_file.load(settings.routing))
+    return Configuration(settings, _rules(settings.routing))
+
+
+def _rules(path: Path) -> Rules:
+    """Load the rules, and refuse what this installation cannot carry out."""
+    found = routing_file.load(path)
+    printed = routing_file.print_targets(found)
+    if printed and not cups.available():
+        sites = ", ".join(sorted({str(site) for site, _ in printed})[:5])
+        what = f"{path}: site(s) {sites} print, and pycups is not installed"
+        raise ConfigInvalid((f"{what}; pip install 'sidep-dispatcher[cups]'",))
+    return found
 
 
 class RulesInForce:
@@ -80,7 +93,7 @@ class RulesInForce:
         """Take the file's rules; keep the old ones when it is not valid."""
         self._taken = self._stamp()
         try:
-            self._rules = routing_file.load(self._path)
+            self._rules = _rules(self._path)
         except ConfigInvalid as error:
             _log.error("rules_refused", problems=list(error.problems))
         else:
@@ -127,9 +140,23 @@ def reader(
 def open_desk(chosen: Configuration, rules: RulesInForce | None = None) -> Iterator[Desk]:
     """Open everything that the work on mailboxes needs."""
     in_force = rules or RulesInForce(chosen)
-    with open_ledger(chosen) as ledger, open_inspector() as inspector:
-        destinations = Destinations(ledger, in_force)
+    with (
+        open_ledger(chosen) as ledger,
+        open_inspector() as inspector,
+        _printing(chosen) as server,
+    ):
+        destinations = Destinations(ledger, in_force, server)
         yield Desk(ledger, CLOCK, reader(chosen, inspector, in_force), destinations.find)
+
+
+@contextmanager
+def _printing(chosen: Configuration) -> Iterator[CupsServer]:
+    """Make the way to cupsd; its helper starts with the first print and ends here."""
+    server = CupsServer(chosen.settings.cups.server)
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 def ledger_path(chosen: Configuration) -> Path:
@@ -156,30 +183,50 @@ def mailboxes(chosen: Configuration) -> list[Mailbox]:
     return [_mailbox(name, one) for name, one in chosen.settings.mailboxes.items()]
 
 
+LookAt = Callable[[Target], Destination]
+
+
 class Destinations:
     """Finds the destination behind a site and the name of one of its targets."""
 
-    def __init__(self, ledger: SqlLedger, rules: RulesInForce) -> None:
+    def __init__(self, ledger: SqlLedger, rules: RulesInForce, server: CupsServer) -> None:
         self._ledger = ledger
         self._rules = rules
+        self._server = server
+        self._queues: dict[tuple[str, Printing], CupsQueue] = {}
         self._memory = _Mounts(ledger)
 
     def find(self, site: FinessET, name: str) -> Destination | None:
         """Return the destination, None when the rules in force do not have it."""
-        known = self._rules().site_of(site)
-        targets = known.targets if known else ()
-        target = next((one for one in targets if one.name == name), None)
-        if target is None or target.kind is not Kind.FOLDER:
+        target = target_of(self._rules(), site, name)
+        if target is None:
+            return None
+        if target.kind is Kind.PRINT and target.printing is not None:
+            return self._queue(target.place, target.printing)
+        if target.kind is not Kind.FOLDER:
             return None
         return SiteFolder(
             Path(target.place), secret=self._ledger.secret, remembered_mount=self._memory
         )
 
+    def _queue(self, name: str, printing: Printing) -> CupsQueue:
+        """Return the one object for a queue: it remembers how its jobs went on."""
+        new = CupsQueue(self._server, name, printing)
+        return self._queues.setdefault((name, printing), new)
 
-def folder_for_check(target: Target, ledger: SqlLedger | None) -> SiteFolder:
-    """Return the destination for a look at it; it cannot be delivered to."""
+
+@contextmanager
+def open_for_check(chosen: Configuration, ledger: SqlLedger | None) -> Iterator[LookAt]:
+    """Yield what finds a target's destination for a look; it cannot be delivered to."""
     memory = None if ledger is None else _Mounts(ledger)
-    return SiteFolder(Path(target.place), secret=b"", remembered_mount=memory)
+    with _printing(chosen) as server:
+
+        def look_at(target: Target) -> Destination:
+            if target.printing is not None:
+                return CupsQueue(server, target.place, target.printing)
+            return SiteFolder(Path(target.place), secret=b"", remembered_mount=memory)
+
+        yield look_at
 
 
 class _Mounts:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.cupsd import Cupsd
 from tests.servers.dovecot import Bal, Dovecot
 
 
@@ -23,3 +24,13 @@ def dovecot() -> Iterator[Dovecot]:
 def bal(dovecot: Dovecot) -> Bal:
     """Return an account with an empty INBOX that no other test uses."""
     return dovecot.bal()
+
+
+@pytest.fixture(scope="session")
+def cupsd() -> Iterator[Cupsd]:
+    """Yield a running cupsd. Take queues of one's own; a test that stops it starts it again.
+
+    Where it is not installed the test fails and names the Debian packages.
+    """
+    with Cupsd() as server:
+        yield server

@@ -20,7 +20,6 @@ from dispatcher.errors import DispatcherError
 from dispatcher.ports import Finding
 from dispatcher.rules import warnings
 from dispatcher.service.lanes import Lanes
-from dispatcher.wiring import SqlLedger
 
 # Before this program was written: a clock that says so was never set.
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -45,7 +44,7 @@ def check(
     bad = print_findings(_files(chosen))
     bad = print_findings(_ledger(chosen)) or bad
     bad = print_findings(_clock()) or bad
-    bad = print_findings(_guarded(_folders(chosen))) or bad
+    bad = print_findings(_guarded(_targets(chosen))) or bad
     if not offline:
         bad = print_findings(_mailboxes(chosen)) or bad
     screen().print("[red]Something must be put right.[/]" if bad else "[green]All is well.[/]")
@@ -115,11 +114,14 @@ def _clock() -> Iterator[Finding]:
         yield Finding("ok", f"clock: {now:%Y-%m-%d %H:%M} UTC")
 
 
-def _folders(chosen: wiring.Configuration) -> Iterator[Finding]:
+def _targets(chosen: wiring.Configuration) -> Iterator[Finding]:
     known = os.access(wiring.ledger_path(chosen), os.R_OK | os.W_OK)
-    with wiring.open_ledger(chosen) if known else nullcontext() as ledger:
+    with (
+        wiring.open_ledger(chosen) if known else nullcontext() as ledger,
+        wiring.open_for_check(chosen, ledger) as look_at,
+    ):
         work = {
-            (site.finess, target.name): partial(_looked_at, target, ledger)
+            (site.finess, target.name): partial(_looked_at, look_at, target)
             for site in chosen.rules.sites.values()
             for target in site.targets
         }
@@ -135,8 +137,8 @@ def _folders(chosen: wiring.Configuration) -> Iterator[Finding]:
             yield Finding("problem", f"site {site}, target {name}: does not answer", hint)
 
 
-def _looked_at(target: Target, ledger: SqlLedger | None) -> list[Finding]:
-    return list(wiring.folder_for_check(target, ledger).check())
+def _looked_at(look_at: wiring.LookAt, target: Target) -> list[Finding]:
+    return list(look_at(target).check())
 
 
 def _mailboxes(chosen: wiring.Configuration) -> Iterator[Finding]:

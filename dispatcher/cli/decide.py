@@ -20,8 +20,9 @@ from dispatcher.service.decisions import Decisions, NotAsked, Person
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (release, discard, retry):
+    for command in (release, discard, retry, reprint):
         app.command()(command)
+    app.command("print")(print_now)
 
 
 def release(
@@ -49,6 +50,36 @@ def retry(
 ) -> None:
     """Try a certificate's held or waiting deliveries again, now."""
     _decide(config, reason or "retry", lambda d, who: d.retry(entry_id, who))
+
+
+def reprint(entry_id: EntryId, reason: Reason, config: Config = DEFAULT_CONFIG) -> None:
+    """Print one more copy of a delivered certificate."""
+    _decide(config, reason, lambda d, who: d.reprint(entry_id, who))
+
+
+def print_now(
+    entry_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", help="Everything of this ET that waits.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    reason: Reason = "",
+) -> None:
+    """Print now what waits for opening hours or for somebody to ask."""
+    if (entry_id is None) == (site is None):
+        raise NotAsked("give either an id or --site ET")
+    why = reason or "print"
+    if entry_id is not None:
+        _decide(config, why, lambda d, who: d.print_now(entry_id, who))
+        return
+    number = finess_et(site or "")
+    chosen = wiring.configuration(config)
+    with wiring.open_ledger(chosen) as ledger:
+        decisions = Decisions(ledger, wiring.CLOCK, chosen.rules)
+        waiting = decisions.waiting_at(number)
+        for entry in waiting:
+            decisions.print_now(entry.id, Person(_user(), why))
+    screen().print(f"{len(waiting)} certificate(s) to be printed now")
 
 
 def finess_et(text: str) -> FinessET:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from dispatcher.core.certificate import Document
 from dispatcher.core.finess import FinessET
@@ -13,13 +14,28 @@ class Order:
     """One delivery to make: the same `id` is the same delivery, for ever.
 
     `id` is random and says nothing of the patient, so it may appear in job titles, in
-    temporary names and in logs. `site` is where it goes.
+    temporary names and in logs. `site` is where it goes. `intended_at` is when this
+    attempt was written down (`delivering`): what is older belongs to another attempt, and
+    a destination may need it to prove that nothing was made since.
     """
 
     id: str
     site: FinessET
     target: str
     document: Document
+    intended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The destination took it and works on it: its end is to be followed.
+
+    `reference` finds the work again (a job's server, id and uuid) and names nobody.
+    `because` says in words why it takes time (out of paper), without patient data.
+    """
+
+    reference: str
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)

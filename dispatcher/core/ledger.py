@@ -46,7 +46,7 @@ ALLOWED: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
     {
         State.PENDING: frozenset({State.DELIVERED, State.HELD, State.EXPIRED}),
         State.HELD: frozenset({State.PENDING, State.DELIVERED, State.EXPIRED}),
-        State.DELIVERED: frozenset({State.PURGED}),
+        State.DELIVERED: frozenset({State.PENDING, State.PURGED}),  # pending: printed again
         State.DUPLICATE: frozenset({State.PURGED}),
         State.EXPIRED: frozenset(),
         State.PURGED: frozenset(),
@@ -76,7 +76,12 @@ DELIVERY_ALLOWED: Final[Mapping[DeliveryState, frozenset[DeliveryState]]] = Mapp
             }
         ),
         DeliveryState.IN_DOUBT: frozenset(
-            {DeliveryState.DELIVERED, DeliveryState.DECIDED, DeliveryState.HELD}
+            {
+                DeliveryState.DELIVERED,
+                DeliveryState.DELIVERING,  # found at its destination, to be followed
+                DeliveryState.DECIDED,
+                DeliveryState.HELD,
+            }
         ),
         DeliveryState.HELD: frozenset(
             {DeliveryState.DECIDED, DeliveryState.DELIVERED, DeliveryState.DISCARDED}
@@ -139,7 +144,8 @@ class Delivery:
     """One delivery as the ledger holds it. `because` is for people, without patient data.
 
     `site` is the one it was decided for: a release may send the message elsewhere while
-    what was made stays. `reason` is set while it is held.
+    what was made stays. `reason` is set while it is held. `copy` counts the extra copies
+    that people asked for, 0 is the first. `asked`: a person wants it now, whatever the hour.
     """
 
     id: str
@@ -152,6 +158,8 @@ class Delivery:
     because: str = ""
     site: FinessET | None = None
     reason: HoldReason | None = None
+    copy: int = 0
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

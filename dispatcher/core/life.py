@@ -121,10 +121,17 @@ def move(entry: Entry, delivery_id: str, turn: Turn) -> Step:
         attempts=delivery.attempts + (turn.to is DeliveryState.DELIVERING),
         because=turn.because,
         reason=turn.reason,
-        reference=turn.reference if turn.reference is not None else delivery.reference,
+        reference=_reference(delivery, turn),
         next_try_at=_utc_or_none(turn.next_try_at),
     )
     return _follow(entry, _with(entry, [moved]), turn.at, turn.because)
+
+
+def _reference(delivery: Delivery, turn: Turn) -> str | None:
+    """A new attempt does not follow what an earlier one left behind."""
+    if turn.reference is None and turn.to is DeliveryState.DELIVERING:
+        return None
+    return turn.reference if turn.reference is not None else delivery.reference
 
 
 def divert(entry: Entry, delivery_id: str, fallback: Delivery, turn: Turn) -> Step:
@@ -205,6 +212,48 @@ def discard(entry: Entry, at: datetime) -> Step:
         after = replace(entry, state=State.EXPIRED, reason=None, detail="")
         return _step(entry, after, at, "discarded")
     return _follow(entry, deliveries, at, "discarded")
+
+
+def accepted(
+    entry: Entry, delivery_id: str, reference: str, *, because: str, at: datetime
+) -> Step:
+    """Record that the destination works on a delivery; one in doubt is so found again."""
+    delivery = _delivery(entry, delivery_id)
+    if delivery.state not in UNDER_WAY:
+        raise InvariantBroken(f"delivery {delivery_id} is {delivery.state.value}, not begun")
+    taken = replace(
+        delivery, state=DeliveryState.DELIVERING, reference=reference, because=because
+    )
+    return _follow(entry, _with(entry, [taken]), at, because)
+
+
+def reprinted(entry: Entry, target: str, new_id: str, at: datetime) -> Step:
+    """Add one more copy for a target of a delivered message, at a person's wish."""
+    same = [d for d in entry.deliveries if d.target == target]
+    made = [d for d in same if d.state is DeliveryState.DELIVERED]
+    if entry.state is not State.DELIVERED or not made:
+        raise InvariantBroken(f"message {entry.id}: nothing was delivered to print again")
+    again = Delivery(
+        new_id,
+        target,
+        made[-1].kind,
+        DeliveryState.DECIDED,
+        site=made[-1].site,
+        copy=1 + max(d.copy for d in same),
+        asked=True,
+    )
+    return _follow(entry, (*entry.deliveries, again), at, "a person asked for another copy")
+
+
+def asked(entry: Entry, delivery_id: str, at: datetime) -> Step:
+    """Let a waiting delivery be made now, at a person's wish."""
+    delivery = _delivery(entry, delivery_id)
+    if delivery.state is not DeliveryState.WAITING:
+        raise InvariantBroken(f"delivery {delivery_id} is {delivery.state.value}, not waiting")
+    wanted = replace(
+        delivery, state=DeliveryState.DECIDED, asked=True, because="", next_try_at=None
+    )
+    return _follow(entry, _with(entry, [wanted]), at, "a person asked for it")
 
 
 def planned(entry: Entry, delivery_id: str, at: datetime | None) -> Entry:

@@ -8,6 +8,7 @@ from enum import Enum
 
 from dispatcher.core.certificate import Facts, Result
 from dispatcher.core.finess import FinessEJ, FinessET
+from dispatcher.core.hours import Hours
 
 
 class Kind(Enum):
@@ -33,24 +34,41 @@ class Condition:
         )
 
 
+class PrintWhen(Enum):
+    """When a print target prints."""
+
+    ALWAYS = "always"
+    OPEN = "open"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Printing:
+    """How a print target prints. `options` are further CUPS options, name and value."""
+
+    copies: int = 1
+    sides: str | None = None
+    media: str | None = None
+    tray: str | None = None
+    banner: bool = False
+    when: PrintWhen = PrintWhen.ALWAYS
+    options: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One place a site's certificates go. `place` is the folder, absolute, filled in."""
+    """One place a site's certificates go.
+
+    `place` is the folder, absolute, or the queue's name; both filled in. `printing` is
+    there for kind `print` alone.
+    """
 
     name: str
     kind: Kind
     place: str
     when: Condition = Condition()
     fallback: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Open from `opens` to `closes`, minutes since midnight; `weekday` 0 is Monday."""
-
-    weekday: int
-    opens: int
-    closes: int
+    printing: Printing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +79,7 @@ class Site:
     name: str
     targets: tuple[Target, ...]
     aliases: frozenset[FinessET] = frozenset()
-    hours: tuple[Span, ...] = ()
+    hours: Hours | None = None
 
 
 @dataclass(frozen=True, slots=True)

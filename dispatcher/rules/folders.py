@@ -5,49 +5,23 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Final
 
-from dispatcher.core.finess import FinessET
-from dispatcher.yaml_text import Mark, Problems, shown
+from dispatcher.rules.sharing import Use, refuse_groups
+from dispatcher.yaml_text import Problems
 
 # A share that hangs must not keep every other site from starting: after this many seconds
 # without an answer its folder is compared by its name alone. The folder edge follows no
 # symbolic link in a folder's last place, so nothing goes astray by it.
 _PATIENCE: Final = 2.0
 _HUNG_AT_MOST: Final = 3
-_NAMED_AT_MOST: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One target's folder at one site."""
-
-    site: FinessET
-    place: str
-    shared: bool
-    mark: Mark
 
 
 def refuse_common(uses: Sequence[Use], problems: Problems) -> None:
     """Record each folder that several sites use without `shared: true` on all of them."""
-    for group in _groups(uses):
-        sites = sorted({use.site.number for use in group})
-        if len(sites) == 1 or all(use.shared for use in group):
-            continue
-        lines = sorted({use.mark for use in group})
-        named = ", ".join(sites[:_NAMED_AT_MOST])
-        more = f" and {len(sites) - _NAMED_AT_MOST} more" if len(sites) > _NAMED_AT_MOST else ""
-        where = f" (first on line {lines[0].line})" if len(lines) > 1 else ""
-        # The first use is innocent when there are several: show the one that came later.
-        problems.add(
-            lines[min(1, len(lines) - 1)],
-            f"the sites {named}{more} share the folder `{shown(group[0].place)}`{where}",
-            "give each site a folder of its own, as with {finess}, or write `shared: true` "
-            "on every one of these targets",
-        )
+    refuse_groups(_groups(uses), "folder", problems)
 
 
 def _groups(uses: Sequence[Use]) -> Iterable[list[Use]]:

@@ -10,10 +10,12 @@ from types import MappingProxyType
 from typing import Final
 
 from dispatcher.core.finess import FinessEJ, FinessET
-from dispatcher.core.routing import Expectation, Rules, Site, Span, shortfall
-from dispatcher.rules import values
-from dispatcher.rules.folders import Use, refuse_common
+from dispatcher.core.hours import Hours
+from dispatcher.core.routing import Expectation, Rules, Site, shortfall
+from dispatcher.core.routing import Kind as TargetKind
+from dispatcher.rules import folders, queues, values
 from dispatcher.rules.hours import hours
+from dispatcher.rules.sharing import Use
 from dispatcher.rules.targets import Pattern, targets
 from dispatcher.yaml_text import (
     Items,
@@ -44,7 +46,7 @@ class _Draft:
     name: str
     patterns: tuple[Pattern, ...]
     aliases: tuple[tuple[FinessET, Mark], ...]
-    hours: tuple[Span, ...]
+    hours: Hours | None
     sound: bool
 
     def site(self) -> Site:
@@ -70,7 +72,8 @@ def load(path: Path) -> Rules:
     profiles = _profiles(given.get("profiles"), problems)
     drafts = _sites(given.get("sites"), problems, profiles=profiles)
     _check_numbers(drafts, legal_body, problems)
-    refuse_common(_uses(drafts), problems)
+    folders.refuse_common(_uses(drafts, TargetKind.FOLDER), problems)
+    queues.refuse_common(_uses(drafts, TargetKind.PRINT), problems)
     expected = _tests(given.get("tests"), problems)
     rules = Rules(
         lbm=name,
@@ -137,7 +140,9 @@ def _site(
     name = values.name(given["name"], problems, "the site's name") if "name" in given else None
     patterns = _patterns(key, given, problems, profiles=profiles)
     aliases = _aliases(given["aliases"], problems) if "aliases" in given else ()
-    spans = hours(given["hours"], problems) if "hours" in given else ()
+    opening = hours(given["hours"], problems) if "hours" in given else None
+    if "hours" not in given:
+        _refuse_waiting(key, patterns, problems)
     if number is None:
         return None
     return _Draft(
@@ -146,7 +151,7 @@ def _site(
         name or number,
         patterns,
         aliases,
-        spans,
+        opening,
         sound=len(problems) == before,
     )
 
@@ -174,6 +179,18 @@ def _patterns(
     instead = suggestion(name, tuple(profiles)) if profiles else "write `deliver` instead"
     problems.add(node.mark, f"no profile is named `{shown(name)}`", instead)
     return ()
+
+
+def _refuse_waiting(key: Scalar, patterns: Iterable[Pattern], problems: Problems) -> None:
+    """A printer that waits for its site to open needs to know when that is."""
+    waiting = next((pattern for pattern in patterns if pattern.needs_hours), None)
+    if waiting is not None:
+        problems.add(
+            key.mark,
+            f"the target `{shown(waiting.name)}` prints when the site is open, and the site "
+            "has no `hours`",
+            'add `hours: {mon-fri: "08:00-18:00"}`, or print with `when: always`',
+        )
 
 
 def _aliases(node: Node, problems: Problems) -> tuple[tuple[FinessET, Mark], ...]:
@@ -223,11 +240,12 @@ def _refuse_legal_body(
         )
 
 
-def _uses(drafts: Iterable[_Draft]) -> tuple[Use, ...]:
+def _uses(drafts: Iterable[_Draft], kind: TargetKind) -> tuple[Use, ...]:
     return tuple(
         Use(draft.number, pattern.at(draft.number).place, pattern.shared, pattern.mark)
         for draft in drafts
         for pattern in draft.patterns
+        if pattern.kind is kind
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import combinations
 from pathlib import PurePosixPath
 
 from dispatcher.core.certificate import Result
-from dispatcher.core.routing import Rules, Site
+from dispatcher.core.routing import Condition, Kind, Rules, Site
+from dispatcher.rules.queues import same
 
 
 def warnings(rules: Rules) -> tuple[str, ...]:
@@ -19,7 +21,7 @@ def warnings(rules: Rules) -> tuple[str, ...]:
         *_missing(rules),
         *_conditions(rules.sites.values()),
         *_folders(rules.sites.values()),
-        *_hours(rules.sites.values()),
+        *_queues(rules.sites.values()),
     )
 
 
@@ -65,6 +67,8 @@ def _folders(sites: Iterable[Site]) -> Iterator[str]:
     for site in sites:
         own: set[PurePosixPath] = set()
         for target in site.targets:
+            if target.kind is not Kind.FOLDER:
+                continue
             place = PurePosixPath(target.place)
             if place in own:
                 yield f"site {site.finess}: two targets have the same folder {place}"
@@ -80,6 +84,18 @@ def _folders(sites: Iterable[Site]) -> Iterator[str]:
                 )
 
 
-def _hours(sites: Iterable[Site]) -> Iterator[str]:
-    if any(site.hours for site in sites):
-        yield "hours are checked and not used by this version: folders are always open"
+def _queues(sites: Iterable[Site]) -> Iterator[str]:
+    for site in sites:
+        printers = [target for target in site.targets if target.kind is Kind.PRINT]
+        for one, other in combinations(printers, 2):
+            if same(one.place) == same(other.place) and _meet(one.when, other.when):
+                yield (
+                    f"site {site.finess}: the targets {one.name} and {other.name} may print "
+                    f"one certificate twice on the queue {one.place}"
+                )
+
+
+def _meet(one: Condition, other: Condition) -> bool:
+    """Whether some certificate meets both conditions."""
+    pairs = ((one.results, other.results), (one.analyses, other.analyses))
+    return all(not mine or not theirs or mine & theirs for mine, theirs in pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dispatcher.core.finess import SHAPE
+from dispatcher.rules import printing
 from dispatcher.rules.hours import DAYS
 
 
@@ -94,38 +95,124 @@ _LBM = _table(
     required=[],
 )
 
-_TARGET = _table(
-    {
-        "name": _ref("name", "What the target is called in commands and messages."),
-        "folder": {
-            "type": "string",
-            "pattern": "^/",
-            "description": "An absolute path; {finess} stands for the site's number.",
+_PRINT = {
+    **_table(
+        {
+            "queue": {
+                "type": "string",
+                "pattern": f"^[^ /#\\t\\n]{{1,{printing.LONGEST_QUEUE}}}$",
+                "description": "A queue of CUPS; {finess} stands for the site's number.",
+            },
+            "copies": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": printing.MOST_COPIES,
+                "description": "How many of each certificate; 1 when left out.",
+            },
+            "sides": {
+                "enum": list(printing.SIDES),
+                "description": "one-sided, two-sided-long-edge or two-sided-short-edge; "
+                "the queue's own when left out.",
+            },
+            "media": {
+                "type": "string",
+                "pattern": f"^{printing.WORD}$",
+                "description": "The paper, as in iso_a4_210x297mm.",
+            },
+            "tray": {
+                "type": "string",
+                "pattern": f"^{printing.WORD}$",
+                "description": "Where the printer takes the paper from.",
+            },
+            "banner": {
+                "type": "boolean",
+                "description": "A separator page, which names the site and nobody else.",
+            },
+            "when": {
+                "enum": list(printing.WHEN),
+                "description": "always; open: in the site's `hours` only; hold: when "
+                "somebody asks.",
+            },
+            "options": {
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"pattern": f"^{printing.OPTION}$"},
+                "additionalProperties": {"type": ["string", "number", "boolean"]},
+                "description": "Further options of CUPS, by name and value.",
+            },
         },
-        "when": {
-            **_table(
-                {
-                    "result": {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {"$ref": "#/$defs/result"},
+        required=["queue"],
+    ),
+    "description": "A printer, in place of `folder`.",
+}
+
+_TARGET = {
+    **_table(
+        {
+            "name": _ref("name", "What the target is called in commands and messages."),
+            "folder": {
+                "type": "string",
+                "pattern": "^/",
+                "description": "An absolute path, or else `print`; {finess} stands for the "
+                "site's number.",
+            },
+            "print": _PRINT,
+            "when": {
+                **_table(
+                    {
+                        "result": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"$ref": "#/$defs/result"},
+                        },
+                        "analysis": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"$ref": "#/$defs/analysis"},
+                        },
                     },
-                    "analysis": {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {"$ref": "#/$defs/analysis"},
-                    },
-                },
-                required=[],
-            ),
-            "minProperties": 1,
-            "description": "Only certificates of these results and analyses.",
+                    required=[],
+                ),
+                "minProperties": 1,
+                "description": "Only certificates of these results and analyses.",
+            },
+            "fallback": _ref("name", "The target that takes over when this one refuses."),
+            "shared": {
+                "type": "boolean",
+                "description": "The folder or queue belongs to several sites.",
+            },
         },
-        "fallback": _ref("name", "The target that takes over when this one refuses."),
-        "shared": {"type": "boolean", "description": "The folder belongs to several sites."},
+        required=["name"],
+    ),
+    "oneOf": [{"required": ["folder"]}, {"required": ["print"]}],
+}
+
+_HOURS = {
+    "type": "object",
+    "minProperties": 1,
+    "properties": {
+        "closed": {
+            "type": "array",
+            "items": {"type": "string", "format": "date"},
+            "uniqueItems": True,
+            "description": "Days on which the site stays closed.",
+        },
+        "holidays": {
+            "type": "boolean",
+            "description": "Whether it is closed on the public holidays of all of France.",
+        },
     },
-    required=["name", "folder"],
-)
+    "patternProperties": {
+        f"^({_DAY})(-({_DAY}))?$": {
+            "type": "string",
+            "pattern": f"^{_SPAN}( *, *{_SPAN})*$",
+            "description": "The spans of these days, as in 08:00-12:00, 14:00-18:00.",
+        },
+    },
+    "additionalProperties": False,
+    "description": "Opening hours, for printers, as in mon-fri: "
+    '"08:00-12:00, 14:00-18:00"; a day that is left out is closed.',
+}
 
 _SITE = {
     **_table(
@@ -139,16 +226,7 @@ _SITE = {
                 "items": {"$ref": "#/$defs/finess"},
                 "description": "Former FINESS ET numbers of the same place.",
             },
-            "hours": {
-                "type": "object",
-                "minProperties": 1,
-                "propertyNames": {"pattern": f"^({_DAY})(-({_DAY}))?$"},
-                "additionalProperties": {
-                    "type": "string",
-                    "pattern": f"^{_SPAN}( *, *{_SPAN})*$",
-                },
-                "description": "Opening hours; a day that is left out is closed.",
-            },
+            "hours": _HOURS,
         },
         required=[],
     ),

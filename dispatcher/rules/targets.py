@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from dispatcher.core.certificate import Result
 from dispatcher.core.finess import FinessET
-from dispatcher.core.routing import Condition, Kind, Target
+from dispatcher.core.routing import Condition, Kind, Printing, PrintWhen, Target
 from dispatcher.rules import values
+from dispatcher.rules.printing import WHEN, print_pattern
 from dispatcher.yaml_text import Mark, Node, Problems, Scalar, Table, shown, suggestion
 
-_KEYS: Final = ("name", "folder", "when", "fallback", "shared")
-_LATER: Final = ("print", "forward", "lis")
-_PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}|[{}]")
+_KEYS: Final = ("name", "folder", "print", "when", "fallback", "shared")
+_LATER: Final = ("forward", "lis")
 # A path names files up to 180 bytes long below it; Linux takes 4096 in all.
 _LONGEST_PATH: Final = 3800
 
@@ -25,16 +24,27 @@ class Pattern:
     """A target as it is written, before a site's number is filled in."""
 
     name: str
-    folder: str
+    place: str
     when: Condition
     fallback: str | None
     shared: bool
     mark: Mark
+    printing: Printing | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What the target is."""
+        return Kind.FOLDER if self.printing is None else Kind.PRINT
+
+    @property
+    def needs_hours(self) -> bool:
+        """Whether the target waits for its site to open."""
+        return self.printing is not None and self.printing.when is PrintWhen.OPEN
 
     def at(self, site: FinessET) -> Target:
         """Return the target of one site."""
-        place = self.folder.replace("{finess}", site.number)
-        return Target(self.name, Kind.FOLDER, place, self.when, self.fallback)
+        place = self.place.replace("{finess}", site.number)
+        return Target(self.name, self.kind, place, self.when, self.fallback, self.printing)
 
 
 def targets(node: Node, problems: Problems) -> tuple[Pattern, ...]:
@@ -67,8 +77,9 @@ def _target(
     for key in later:
         problems.add(
             key.mark,
-            f"`{key.text}` is not known to this version, which delivers to folders only",
-            "write a `folder`, or delete this target",
+            f"`{key.text}` is not known to this version, which delivers to folders and "
+            "printers",
+            "write a `folder` or a `print`, or delete this target",
         )
     # The inner keys of a target of a later version are not ours to judge.
     known = _KEYS if not later else tuple(key.text for key, _ in table.entries)
@@ -81,13 +92,15 @@ def _target(
         return None
     if fallback is not None:
         values.name(fallback, problems, "`fallback`")
-    folder = _folder(table, given.get("folder"), problems)
-    when = _condition(given["when"], problems) if "when" in given else Condition()
+    place = _place(table, given, problems)
+    printer = "print" in given
+    when = _condition(given["when"], problems, printer=printer) if "when" in given else None
     shared = "shared" in given and values.flag(given["shared"], problems, "`shared`")
-    if name is None or folder is None:
+    if name is None or place is None:
         return None
     text = fallback.text if isinstance(fallback, Scalar) else None
-    return Pattern(name, folder, when, text, shared, given["folder"].mark)
+    where, mark, printing = place
+    return Pattern(name, where, when or Condition(), text, shared, mark, printing)
 
 
 def _name(
@@ -110,21 +123,39 @@ def _name(
     return name
 
 
-def _folder(table: Table, node: Node | None, problems: Problems) -> str | None:
-    if node is None:
-        problems.add(table.mark, "a target has no place", 'add `folder: "/srv/sidep/{finess}"`')
+def _place(
+    table: Table, given: Mapping[str, Node], problems: Problems
+) -> tuple[str, Mark, Printing | None] | None:
+    """Return the folder or the queue, where it is written, and how it prints."""
+    folder, printer = given.get("folder"), given.get("print")
+    if folder is None and printer is None:
+        problems.add(
+            table.mark,
+            "a target has no place",
+            'add `folder: "/srv/sidep/{finess}"` or `print: {queue: "accueil-{finess}"}`',
+        )
         return None
+    if folder is not None and printer is not None:
+        problems.add(
+            table.mark,
+            "a target has both `folder` and `print`",
+            "make two targets of it, each with a name of its own",
+        )
+    where = None if folder is None else _folder(folder, problems)
+    pattern = None if printer is None else print_pattern(printer, problems)
+    if folder is not None:
+        return None if where is None else (where, folder.mark, None)
+    if pattern is None or printer is None:
+        return None
+    return pattern.queue, printer.mark, pattern.printing
+
+
+def _folder(node: Node, problems: Problems) -> str | None:
     folder = values.text(node, problems, "the folder")
     if folder is None:
         return None
     before = len(problems)
-    for match in _PLACEHOLDER.finditer(folder):
-        if match[0] != "{finess}":
-            problems.add(
-                node.mark,
-                f"`{shown(match[0])}` is not a placeholder",
-                'write "{finess}", the only one there is',
-            )
+    values.refuse_placeholders(folder, node.mark, problems)
     if not folder.startswith("/"):
         problems.add(
             node.mark,
@@ -136,13 +167,14 @@ def _folder(table: Table, node: Node | None, problems: Problems) -> str | None:
     return folder if len(problems) == before else None
 
 
-def _condition(node: Node, problems: Problems) -> Condition:
-    if isinstance(node, Scalar) and node.text == "open":
-        problems.add(
-            node.mark,
-            "a folder is always open; `when: open` belongs to printers",
-            "delete `when`",
-        )
+def _condition(node: Node, problems: Problems, *, printer: bool) -> Condition:
+    if isinstance(node, Scalar) and node.text in WHEN:
+        what = f"a folder is always open; `when: {node.text}` belongs to printers"
+        instead = "delete `when`"
+        if printer:
+            what = f"`when: {node.text}` says how a printer works, not which certificates"
+            instead = f"write it inside: print: {{queue: …, when: {node.text}}}"
+        problems.add(node.mark, what, instead)
         return Condition()
     table = values.table(node, problems, "`when`")
     if table is None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from dispatcher.core.certificate import Result
 from dispatcher.core.finess import SHAPE
-from dispatcher.yaml_text import Items, Kind, Node, Problems, Scalar, Table, shown
+from dispatcher.yaml_text import Items, Kind, Mark, Node, Problems, Scalar, Table, shown
 
 _DIGITS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 # LOINC: up to seven digits, a hyphen, a check digit.
@@ -17,6 +17,7 @@ _LOINC: Final = re.compile(r"[0-9]{1,7}-[0-9]", re.ASCII)
 _EXAMPLE: Final = 'write the 9 characters in quotes, as in "010000024"'
 _FINESS_LENGTH: Final = 9
 _LONGEST_NAME: Final = 120
+_PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}|[{}]")
 
 _RESULTS: Final[Mapping[str, Result]] = {
     "positif": Result.POSITIVE,
@@ -99,6 +100,17 @@ def name(node: Node, problems: Problems, what: str) -> str | None:
         f'write "{shown(found.strip())}"',
     )
     return None
+
+
+def refuse_placeholders(written: str, mark: Mark, problems: Problems) -> None:
+    """Record every brace in a folder or a queue that is not the site's number."""
+    for match in _PLACEHOLDER.finditer(written):
+        if match[0] != "{finess}":
+            problems.add(
+                mark,
+                f"`{shown(match[0])}` is not a placeholder",
+                'write "{finess}", the only one there is',
+            )
 
 
 def flag(node: Node, problems: Problems, what: str) -> bool:

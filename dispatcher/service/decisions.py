@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dispatcher.core.certificate import Facts, HoldReason
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Act, DeliveryState, Entry, NewDelivery, State
-from dispatcher.core.routing import Rules, Target, decide
+from dispatcher.core.routing import Kind, Rules, Target, decide
 from dispatcher.errors import Refused
 from dispatcher.ports import Clock, Ledger, Writer
 
@@ -97,6 +97,52 @@ class Decisions:
             return now
 
         return self._record("retry", entry, person, again_now)
+
+    def print_now(self, entry_id: str, person: Person) -> Entry:
+        """Let what waits for opening hours or for a person be printed now."""
+        entry = self._found(entry_id)
+        waiting = [d for d in entry.deliveries if d.state is DeliveryState.WAITING]
+        if not waiting:
+            raise NotPossible(
+                "nothing of it waits to be printed", hint="`reprint` makes a copy."
+            )
+
+        def ask(writer: Writer) -> Entry:
+            now = entry
+            for delivery in waiting:
+                now = writer.ask(delivery.id)
+            return now
+
+        return self._record("print", entry, person, ask)
+
+    def reprint(self, entry_id: str, person: Person) -> Entry:
+        """Print one more copy of a delivered certificate."""
+        entry = self._found(entry_id)
+        printed = {d.target for d in entry.deliveries if d.kind is Kind.PRINT}
+        if entry.state is not State.DELIVERED:
+            raise NotPossible(f"it is {entry.state.value}, so it is not printed again")
+        if not printed:
+            raise NotPossible(
+                "it went to no printer", hint="Its file lies in the site's folder."
+            )
+        if not entry.present:
+            raise NotPossible("its message is no longer in the mailbox")
+
+        def again(writer: Writer) -> Entry:
+            now = entry
+            for target in sorted(printed):
+                now = writer.reprint(entry.id, target)
+            return now
+
+        return self._record("reprint", entry, person, again)
+
+    def waiting_at(self, site: FinessET) -> list[Entry]:
+        """Return the certificates of a site of which something waits to be printed."""
+        return [
+            entry
+            for entry in self.ledger.entries(site=site)
+            if any(d.state is DeliveryState.WAITING for d in entry.deliveries)
+        ]
 
     def _accept(self, entry: Entry, person: Person, site: FinessET | None) -> Entry:
         if site is not None:

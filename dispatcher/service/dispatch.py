@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,18 +11,30 @@ from typing import Final
 import structlog
 
 from dispatcher.core.certificate import Document, HoldReason
-from dispatcher.core.delivery import Order, Receipt
-from dispatcher.core.ledger import Delivery, DeliveryState, Entry, NewDelivery, State
-from dispatcher.core.routing import Target
-from dispatcher.errors import InDoubt, InvariantBroken, Refused, Unavailable
+from dispatcher.core.delivery import Accepted, Order, Receipt
+from dispatcher.core.ledger import (
+    UNDER_WAY,
+    Delivery,
+    DeliveryState,
+    Entry,
+    NewDelivery,
+    State,
+)
+from dispatcher.core.routing import Kind, Target
+from dispatcher.errors import Failed, InDoubt, InvariantBroken, Refused, Unavailable
 from dispatcher.ports import Destination, Outcome, Writer
 from dispatcher.service.desk import Desk
+from dispatcher.service.gate import target_of, wait_for
 from dispatcher.service.lanes import Ended, Lane, Lanes
 
 _log = structlog.get_logger(__name__)
 
 _FIRST_RETRY: Final = timedelta(seconds=5)
 _LAST_RETRY: Final = timedelta(minutes=5)
+# A destination that gave up (a job aborted) is tried this often in all.
+_MOST_ATTEMPTS: Final = 3
+# Documents under way at one print queue; the rest waits here, the oldest first.
+_MOST_IN_QUEUE: Final = 10
 
 Answer = Outcome | None
 """Outcome of a delivery; of a search also None: it was not made."""
@@ -30,11 +42,15 @@ Answer = Outcome | None
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One delivery with the document it needs, fetched for this attempt only."""
+    """One delivery with the document it needs, fetched for this attempt only.
+
+    Following what a destination works on needs no document.
+    """
 
     entry: Entry
     delivery: Delivery
-    document: Document = field(repr=False)
+    document: Document | None = field(default=None, repr=False)
+    intended_at: datetime | None = None
 
     @property
     def lane(self) -> Lane:
@@ -44,9 +60,12 @@ class Job:
     @property
     def order(self) -> Order:
         """What the destination gets."""
-        return Order(self.delivery.id, *self.lane, self.document)
+        if self.document is None:
+            raise InvariantBroken(f"delivery {self.delivery.id} has no document")
+        return Order(self.delivery.id, *self.lane, self.document, intended_at=self.intended_at)
 
 
+Act = Callable[[Destination, Sequence[Job]], tuple[Answer, ...]]
 Record = Callable[[Writer, Job, Answer], Entry]
 
 
@@ -58,6 +77,7 @@ class Dispatch:
         self._lanes: Lanes[tuple[Answer, ...]] = Lanes(desk.clock, patience=patience)
         self._under_way: dict[Lane, tuple[Sequence[Job], Record]] = {}
         self._resting: dict[Lane, datetime] = {}
+        self._going: Counter[Lane] = Counter()
 
     @property
     def idle(self) -> bool:
@@ -68,9 +88,9 @@ class Dispatch:
         """Whether the lane of a delivery takes work now."""
         lane = _lane(entry, delivery)
         rests_until = self._resting.get(lane)
-        return not self._lanes.busy(lane) and (
-            rests_until is None or rests_until <= self._desk.clock.now()
-        )
+        if self._lanes.busy(lane) or self._going[lane] >= _MOST_IN_QUEUE:
+            return False
+        return rests_until is None or rests_until <= self._desk.clock.now()
 
     def startable(self, entry: Entry) -> tuple[Delivery, ...]:
         """Return the deliveries that are to be made and may begin now."""
@@ -86,7 +106,8 @@ class Dispatch:
         return tuple(
             delivery
             for delivery in entry.deliveries
-            if delivery.state in {DeliveryState.DELIVERING, DeliveryState.IN_DOUBT}
+            if delivery.state in UNDER_WAY
+            and not is_followed(delivery)
             and delivery.id not in flying
             and self.free(entry, delivery)
         )
@@ -102,14 +123,31 @@ class Dispatch:
     def intend(self, writer: Writer, entry: Entry, document: Document) -> list[Job]:
         """Record the intent for every delivery of `entry` that may begin now."""
         self.put_off(writer, entry)
-        jobs = [Job(entry, delivery, document) for delivery in self.startable(entry)]
-        for job in jobs:
+        jobs = []
+        now = self._desk.clock.now()
+        for delivery in self.startable(entry):
+            job = Job(entry, delivery, document, now)
+            wait = wait_for(self._desk.rules, job.lane[0], delivery, now)
+            if wait is not None:
+                writer.move(
+                    job.delivery.id,
+                    DeliveryState.WAITING,
+                    because=wait.because,
+                    next_try_at=wait.until,
+                )
+                continue
             writer.move(job.delivery.id, DeliveryState.DELIVERING)
+            self._going[job.lane] += job.delivery.kind is Kind.PRINT
+            jobs.append(job)
         return jobs
 
     def doubt(self, writer: Writer, entry: Entry, document: Document) -> list[Job]:
         """Record that nobody knows how these deliveries ended, before anybody looks."""
-        jobs = [Job(entry, delivery, document) for delivery in self.open_questions(entry)]
+        began_at = self._beginnings(entry)
+        jobs = [
+            Job(entry, delivery, document, began_at.get(delivery.id))
+            for delivery in self.open_questions(entry)
+        ]
         for job in jobs:
             if job.delivery.state is DeliveryState.DELIVERING:
                 writer.move(
@@ -119,6 +157,14 @@ class Dispatch:
                 )
         return jobs
 
+    def _beginnings(self, entry: Entry) -> dict[str | None, datetime]:
+        """Return when the last attempt at each delivery was intended, by the history."""
+        return {
+            event.delivery: event.at
+            for event in self._desk.ledger.history(entry.id)
+            if event.became is DeliveryState.DELIVERING
+        }
+
     def deliver(self, jobs: Sequence[Job]) -> list[Entry]:
         """Make deliveries whose intent is recorded; return the messages as they are now."""
         return self._run(jobs, _deliver, self._delivered)
@@ -127,6 +173,24 @@ class Dispatch:
         """Find out what became of deliveries in doubt; return the messages as they are now."""
         return self._run(jobs, _find, self._settled)
 
+    def follow(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Ask what became of deliveries that their destinations work on.
+
+        Returns the messages of which something changed, as they are now. Bounds how many
+        may be under way at each destination, so that a morning's backlog comes in turn.
+        """
+        jobs = [
+            Job(entry, delivery)
+            for entry in entries
+            for delivery in entry.deliveries
+            if is_followed(delivery)
+        ]
+        self._going = Counter(job.lane for job in jobs)
+        ready = [job for job in jobs if not self._lanes.busy(job.lane)]
+        before = {job.entry.id: job.entry for job in ready}
+        after = self._run(ready, _follow, self._followed)
+        return [entry for entry in after if entry != before.get(entry.id)]
+
     def leftovers(self, patience: float = 0.0) -> list[Entry]:
         """Record what slow deliveries came to since; return the messages as they are now."""
         return self._record(self._lanes.leftovers(patience))
@@ -134,7 +198,7 @@ class Dispatch:
     def _run(
         self,
         jobs: Sequence[Job],
-        act: Callable[[Destination, Sequence[Order]], tuple[Answer, ...]],
+        act: Act,
         record: Record,
     ) -> list[Entry]:
         by_lane: dict[Lane, list[Job]] = defaultdict(list)
@@ -160,14 +224,13 @@ class Dispatch:
         self,
         lane: Lane,
         jobs: Sequence[Job],
-        act: Callable[[Destination, Sequence[Order]], tuple[Answer, ...]],
+        act: Act,
     ) -> Callable[[], tuple[Answer, ...]]:
         destination = self._desk.destination(*lane)
         if destination is None:
             gone = Unavailable("the target is no longer in routing.yaml")
             return lambda: (gone,) * len(jobs)
-        orders = [job.order for job in jobs]
-        return lambda: act(destination, orders)
+        return lambda: act(destination, jobs)
 
     def _record(self, group: Iterable[Ended[tuple[Answer, ...]]]) -> list[Entry]:
         ended = [(self._under_way.pop(one.lane), one) for one in group]
@@ -186,6 +249,9 @@ class Dispatch:
                 if self._resting.pop(job.lane, None) is not None:
                     _log.info("target_recovered", **_names(job))
                 return self._proven(writer, job, answer)
+            case Accepted():
+                self._resting.pop(job.lane, None)
+                return self._taken(writer, job, answer)
             case Unavailable():
                 return self._postponed(writer, job, answer)
             case Refused():
@@ -198,6 +264,8 @@ class Dispatch:
         match answer:
             case Receipt():
                 return self._proven(writer, job, answer)
+            case Accepted():
+                return self._taken(writer, job, answer)
             case Unavailable():
                 # Still in doubt: asked again when the lane has rested.
                 self._rest(job, answer)
@@ -220,6 +288,49 @@ class Dispatch:
                     because=because,
                     reason=HoldReason.IN_DOUBT,
                 )
+
+    def _followed(self, writer: Writer, job: Job, answer: Answer) -> Entry:
+        match answer:
+            case Receipt():
+                return self._proven(writer, job, answer)
+            case Accepted() if answer.because == job.delivery.because:
+                return job.entry
+            case Accepted():
+                return self._taken(writer, job, answer)
+            case Failed():
+                return self._gave_up(writer, job, answer)
+            case Unavailable():
+                self._rest(job, answer)
+                return job.entry
+            case Refused():
+                # A person ended it at the destination: not repeated, not sent elsewhere.
+                return self._held(writer, job, HoldReason.TARGET_REFUSED, str(answer))
+            case _:
+                writer.move(job.delivery.id, DeliveryState.IN_DOUBT, because=str(answer))
+                return self._held(writer, job, HoldReason.IN_DOUBT, str(answer))
+
+    def _taken(self, writer: Writer, job: Job, accepted: Accepted) -> Entry:
+        if job.delivery.reference != accepted.reference:
+            _log.info("delivery_was_accepted", **_names(job))
+        elif accepted.because:
+            _log.warning("delivery_is_hindered", **_names(job), because=accepted.because)
+        return writer.accepted(job.delivery.id, accepted.reference, accepted.because)
+
+    def _gave_up(self, writer: Writer, job: Job, error: Failed) -> Entry:
+        """Try again a few times; then its fallback takes over, or a person."""
+        if job.delivery.attempts >= _MOST_ATTEMPTS:
+            return self._refused(writer, job, Refused(str(error), hint=error.hint))
+        _log.warning("delivery_failed", **_names(job), because=str(error))
+        return writer.move(
+            job.delivery.id,
+            DeliveryState.DECIDED,
+            because=str(error),
+            next_try_at=self._desk.clock.now() + _pause(job.delivery.attempts),
+        )
+
+    def _held(self, writer: Writer, job: Job, reason: HoldReason, because: str) -> Entry:
+        _log.warning("message_held", **_names(job), reason=reason.value, because=because)
+        return writer.move(job.delivery.id, DeliveryState.HELD, because=because, reason=reason)
 
     def _proven(self, writer: Writer, job: Job, receipt: Receipt) -> Entry:
         _log.info("certificate_delivered", **_names(job), already_there=receipt.already_there)
@@ -269,10 +380,16 @@ class Dispatch:
         )
 
     def _fallback(self, job: Job) -> Target | None:
-        site = self._desk.rules.site_of(job.lane[0])
-        targets = {target.name: target for target in site.targets} if site else {}
-        target = targets.get(job.delivery.target)
-        return targets.get(target.fallback) if target and target.fallback else None
+        site, name = job.lane
+        target = target_of(self._desk.rules, site, name)
+        if target is None or target.fallback is None:
+            return None
+        return target_of(self._desk.rules, site, target.fallback)
+
+
+def is_followed(delivery: Delivery) -> bool:
+    """Whether a destination works on it and can be asked by its reference."""
+    return delivery.state is DeliveryState.DELIVERING and delivery.reference is not None
 
 
 def settled(entries: Iterable[Entry]) -> list[Entry]:
@@ -280,12 +397,19 @@ def settled(entries: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.state in {State.DELIVERED, State.DUPLICATE}]
 
 
-def _deliver(destination: Destination, orders: Sequence[Order]) -> tuple[Answer, ...]:
-    return destination.deliver(orders)
+def _deliver(destination: Destination, jobs: Sequence[Job]) -> tuple[Answer, ...]:
+    return destination.deliver([job.order for job in jobs])
 
 
-def _find(destination: Destination, orders: Sequence[Order]) -> tuple[Answer, ...]:
-    return tuple(_found(destination, order) for order in orders)
+def _find(destination: Destination, jobs: Sequence[Job]) -> tuple[Answer, ...]:
+    return tuple(_found(destination, job.order) for job in jobs)
+
+
+def _follow(destination: Destination, jobs: Sequence[Job]) -> tuple[Answer, ...]:
+    asked = {job.delivery.id: job.delivery.reference or "" for job in jobs}
+    answers = destination.follow(asked)
+    silence = InDoubt("the destination says nothing of it")
+    return tuple(answers.get(job.delivery.id, silence) for job in jobs)
 
 
 def _found(destination: Destination, order: Order) -> Answer:

@@ -12,6 +12,7 @@ import structlog
 from dispatcher.core.certificate import Certificate, ContentKey, Foreign, Held, HoldReason
 from dispatcher.core.ledger import DeliveryState, Entry, Identity, NewDelivery, NewEntry, State
 from dispatcher.core.message import MessageRef
+from dispatcher.core.routing import Kind
 from dispatcher.errors import DispatcherError
 from dispatcher.ports import Fetched, Mailbox, Writer
 from dispatcher.service.assess import (
@@ -225,6 +226,7 @@ class Intake:
         flags: frozenset[str],
     ) -> None:
         if not self._settled_before(flags):
+            entry = self._kept_from_paper(writer, entry)
             batch.jobs += self._dispatch.intend(writer, entry, certificate.document)
             return
         # The ledger does not know this message, the server says that it was delivered: a
@@ -237,6 +239,20 @@ class Intake:
                 DeliveryState.IN_DOUBT,
                 because="the server's keyword says that it was delivered before",
             )
+
+    def _kept_from_paper(self, writer: Writer, entry: Entry) -> Entry:
+        """Do not print by itself what a lost ledger may have printed.
+
+        A folder shows what lies in it; paper does not, and this server keeps no keyword.
+        """
+        told = self._keyword is not None and self._whereabouts.selected.keeps_keyword
+        if told or entry.received_at >= self._desk.ledger.born_at:
+            return entry
+        because = "older than this ledger, perhaps printed before: `print` prints it"
+        for delivery in entry.deliveries:
+            if delivery.kind is Kind.PRINT:
+                entry = writer.move(delivery.id, DeliveryState.WAITING, because=because)
+        return entry
 
     def _settled_before(self, flags: frozenset[str]) -> bool:
         return self._keyword is not None and self._keyword.lower() in {

@@ -28,6 +28,9 @@ _FIRST_PAUSE: Final = 1.0
 _LAST_PAUSE: Final = 60.0
 # The shortest pause after a refused login; the ledger asks for more after a few.
 _LOGIN_PAUSE: Final = 15.0
+# How often a print job is asked for: while it moves, and while it does not (seconds).
+_FIRST_ASK: Final = 2.0
+_LAST_ASK: Final = 30.0
 # The longest wait for mail: a full check runs all the same (IDLE is only a hint).
 _LONGEST_WAIT: Final = 540.0
 
@@ -41,6 +44,8 @@ class MailboxLoop:
         self._round = Round(mailbox, desk, keyword=keyword)
         self._stop = threading.Event()
         self._failures = 0
+        self._seen = -1
+        self._asks_in = _FIRST_ASK
         self.broken: DispatcherError | None = None
 
     @property
@@ -144,11 +149,21 @@ class MailboxLoop:
             self._failed(error)
             self._stop.wait(self._pause())
 
+    def _until_followed(self) -> float:
+        """Return when to ask again: soon while things move, seldom while paper is out."""
+        seen = self._round.progress
+        quick = seen != self._seen
+        self._seen = seen
+        self._asks_in = _FIRST_ASK if quick else min(_LAST_ASK, self._asks_in * 1.5)
+        return self._asks_in
+
     def _until_due(self) -> float:
         """Return the seconds to the next try that the ledger plans, within bounds."""
         if not self._round.complete:
             return _FIRST_PAUSE
         try:
+            if self._round.following:
+                return self._until_followed()
             due = self._desk.ledger.next_due(self.name)
         except Unavailable:
             return _FIRST_PAUSE

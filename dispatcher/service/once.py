@@ -22,6 +22,9 @@ _PAUSE: Final = 1.0
 # A message that is listed and not sent yet gets this many seconds to appear.
 _UNTIL_SENT: Final = 8.0
 _UNTIL_ENDED: Final = 10.0
+# Print jobs are asked for this often, and left alone when nothing moves for that long.
+_ASK: Final = 0.3
+_QUIET: Final = 3.0
 
 
 @dataclass(slots=True)
@@ -81,6 +84,16 @@ def _work(mailbox: Mailbox, keyword: str | None, desk: Desk, outcome: Outcome) -
         mailbox.close()
 
 
+def _follow(work: Round, desk: Desk, pause: threading.Event) -> None:
+    """Follow print jobs to their end as long as they move, within bounds."""
+    until = desk.clock.monotonic() + _UNTIL_ENDED
+    quiet = desk.clock.monotonic() + _QUIET
+    while work.following and desk.clock.monotonic() < min(until, quiet):
+        if work.follow():
+            quiet = desk.clock.monotonic() + _QUIET
+        pause.wait(_ASK)
+
+
 def _turns(mailbox: Mailbox, keyword: str | None, desk: Desk, outcome: Outcome) -> None:
     work = Round(mailbox, desk, keyword=keyword)
     pause = threading.Event()
@@ -104,6 +117,7 @@ def _turns(mailbox: Mailbox, keyword: str | None, desk: Desk, outcome: Outcome) 
             pause.wait(_PAUSE)
             continue
         work.drain(_UNTIL_ENDED)
+        _follow(work, desk, pause)
         if work.complete or desk.clock.monotonic() >= until:
             break
         pause.wait(_PAUSE)

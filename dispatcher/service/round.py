@@ -9,11 +9,11 @@ from typing import Final
 import structlog
 
 from dispatcher.core.certificate import Document
-from dispatcher.core.ledger import Entry
+from dispatcher.core.ledger import DeliveryState, Entry
 from dispatcher.errors import LoginRefused, Refused, Unavailable
 from dispatcher.ports import Mailbox, Writer
 from dispatcher.service.desk import Desk
-from dispatcher.service.dispatch import Dispatch, Job, settled
+from dispatcher.service.dispatch import Dispatch, Job, is_followed, settled
 from dispatcher.service.groups import in_groups
 from dispatcher.service.intake import Intake
 from dispatcher.service.logins import Logins
@@ -32,7 +32,10 @@ Begin = Callable[[Writer, Entry, Document], list[Job]]
 
 
 class Round:
-    """The work on one mailbox. Used by one thread."""
+    """The work on one mailbox. Used by one thread.
+
+    `progress` counts what following accepted deliveries has changed.
+    """
 
     def __init__(
         self, mailbox: Mailbox, desk: Desk, *, keyword: str | None, patience: float = 2.0
@@ -49,6 +52,7 @@ class Round:
             keyword=keyword,
         )
         self._logins = Logins(mailbox.name, desk)
+        self.progress = 0
         self._unmarked: set[int] | None = None
         self._marked_in: int | None = None
         self._marks_again_at = 0.0
@@ -75,7 +79,9 @@ class Round:
         self._finish(self._dispatch.leftovers())
         if impatient:
             self._dispatch.wake()
+        self.follow()
         self.settle()
+        self._open()
         for entries in self._intake.take(news):
             self._finish(entries)
         self._try_again(_FAR if impatient else self._desk.clock.now())
@@ -105,6 +111,39 @@ class Round:
             if left <= 0:
                 return
             self._finish(self._dispatch.leftovers(left))
+
+    @property
+    def following(self) -> bool:
+        """Whether a destination works on something whose end is to be followed."""
+        return any(
+            is_followed(delivery)
+            for entry in self._desk.ledger.unsettled(self._mailbox.name)
+            for delivery in entry.deliveries
+        )
+
+    def follow(self) -> bool:
+        """Ask what became of accepted deliveries; return whether anything changed."""
+        entries = self._desk.ledger.unsettled(self._mailbox.name)
+        changed = self._dispatch.follow(entries)
+        self.progress += len(changed)
+        self._finish(changed)
+        return bool(changed)
+
+    def _open(self) -> None:
+        """Let go what waited for its site to open, the oldest first."""
+        now = self._desk.clock.now()
+        entries = self._desk.ledger.opening(self._mailbox.name, now)
+        if not entries:
+            return
+        with self._desk.ledger.writing() as writer:
+            for entry in filter(self._still_so, entries):
+                for delivery in entry.deliveries:
+                    until = delivery.next_try_at
+                    waits = delivery.state is DeliveryState.WAITING
+                    if waits and until is not None and until <= now:
+                        writer.move(
+                            delivery.id, DeliveryState.DECIDED, because="its site opened"
+                        )
 
     def settle(self) -> None:
         """Find out what became of every delivery whose end nobody recorded."""

@@ -6,6 +6,7 @@ from dispatcher.settings.loading import json_schema, load
 from dispatcher.settings.secret import PREFIX
 from dispatcher.settings.sections import (
     AlertSettings,
+    CupsSettings,
     LogFormat,
     Login,
     LogLevel,
@@ -23,6 +24,7 @@ from dispatcher.settings.shape import Settings
 __all__ = [
     "PREFIX",
     "AlertSettings",
+    "CupsSettings",
     "LogFormat",
     "LogLevel",
     "LogSettings",

@@ -271,6 +271,16 @@ class AlertSettings(_Section):
     )
 
 
+class CupsSettings(_Section):
+    """The print server of every printer."""
+
+    server: values.CupsServer | None = Field(
+        default=None,
+        description="Its socket's path or host:port; null: as `lp` finds it on this machine.",
+        examples=["/run/cups/cups.sock"],
+    )
+
+
 class MetricsSettings(_Section):
     """Figures for a monitoring system; none of them is a patient's."""
 

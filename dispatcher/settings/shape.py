@@ -18,6 +18,7 @@ from dispatcher.settings.secret import PREFIX
 from dispatcher.settings.sections import (
     AgreementSettings,
     AlertSettings,
+    CupsSettings,
     LogSettings,
     MailboxSettings,
     MetricsSettings,
@@ -74,6 +75,10 @@ class Settings(BaseSettings):
         default_factory=RetentionSettings,
         description="How long things are kept.",
     )
+    cups: CupsSettings = Field(
+        default_factory=CupsSettings,
+        description="Where printing is done.",
+    )
     alerts: AlertSettings | None = Field(default=None, description="Alerts by mail.")
     metrics: MetricsSettings | None = Field(default=None, description="Prometheus metrics.")
     log: LogSettings = Field(default_factory=LogSettings, description="The log.")
@@ -120,7 +125,17 @@ class Settings(BaseSettings):
             found.append("retention.negative is longer than the 72 hours of the guide")
         if not _within(self.retention.positive, Months(6)):
             found.append("retention.positive is longer than the 6 months of the guide")
+        if self.cups.server is not None and _elsewhere(self.cups.server):
+            found.append(
+                "cups.server is another machine: certificates cross the network openly unless "
+                "the client.conf of this one says `Encryption Required`"
+            )
         return tuple(found)
+
+
+def _elsewhere(server: str) -> bool:
+    name = server.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    return not server.startswith("/") and not values.loopback(name)
 
 
 def _within(span: timedelta | Months, most: timedelta | Months) -> bool:

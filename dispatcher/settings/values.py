@@ -272,6 +272,30 @@ def _listen(value: object) -> str:
     return text
 
 
+_CUPS_EXAMPLE: Final = 'write /run/cups/cups.sock, or "host:631"'
+# sockaddr_un holds 108 bytes, the last of them a null (unix(7)).
+_LONGEST_SOCKET: Final = 107
+
+
+def cups_server(value: object) -> str:
+    """Return where cupsd answers: the absolute path of its socket, or `host:port`."""
+    text = _text(value, "/run/cups/cups.sock")
+    if text.startswith("/"):
+        if len(text.encode()) > _LONGEST_SOCKET:
+            raise Wrong("the path is too long for a socket", f"at most {_LONGEST_SOCKET} bytes")
+        return text
+    name, _, number = text.rpartition(":")
+    if "/" in text or "~" in text or not name or not number:
+        raise Wrong(
+            "this is neither the path of a socket nor a host and its port", _CUPS_EXAMPLE
+        )
+    if ":" in name and not (name.startswith("[") and name.endswith("]")):
+        raise Wrong("the address of the host has no brackets", 'write it as in "[::1]:631"')
+    host(name.removeprefix("[").removesuffix("]"))
+    _port(number)
+    return text
+
+
 _Schema = WithJsonSchema
 _TIME: Final = "^[0-9]+ ?[A-Za-z]+$"
 
@@ -324,3 +348,8 @@ LedgerUrl = Annotated[
     str, BeforeValidator(_ledger), _Schema({"type": "string", "pattern": f"^{_SQLITE}"})
 ]
 Listen = Annotated[str, BeforeValidator(_listen), _Schema({"type": "string"})]
+CupsServer = Annotated[
+    str,
+    BeforeValidator(cups_server),
+    _Schema({"type": "string", "pattern": "^(/.+|[^/]+:[0-9]+)$"}),
+]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
-from importlib.resources import files
 from random import Random
 from typing import Final
 
@@ -13,6 +12,7 @@ import segno
 from fpdf import FPDF
 from fpdf.enums import AccessPermission, EncryptionMethod, YPos
 
+from dispatcher import fonts
 from dispatcher.simulator.exams import Exam, Outcome
 from dispatcher.simulator.people import Patient
 
@@ -20,7 +20,6 @@ from dispatcher.simulator.people import Patient
 # whose cost grows with the letters it is asked for (a certificate: 20 ms instead of 50).
 _TITLE: Final = "helvetica"
 _TEXT: Final = "dejavu"
-_FONT: Final = files("dispatcher.simulator") / "fonts" / "DejaVuSans-Latin.ttf"
 
 _BLUE: Final = (0, 0, 145)
 _RED: Final = (225, 0, 15)
@@ -57,7 +56,7 @@ def certificate(
     page.set_auto_page_break(auto=False)
     page.set_title("Certificat de test de dépistage")
     page.set_lang("fr-FR")
-    page.add_font(_TEXT, fname=str(_FONT))
+    page.add_font(_TEXT, fname=fonts.LATIN)
     if encrypted:
         page.set_encryption(
             owner_password=_LOCK,

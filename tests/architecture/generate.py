@@ -202,7 +202,9 @@ def routing_page() -> str:
         "The file": schema,
         "`lbm`": schema["properties"]["lbm"],
         "One site": known["site"],
+        "`hours`": known["site"]["properties"]["hours"],
         "One target": known["target"],
+        "`print`": known["target"]["properties"]["print"],
         "`when`": known["target"]["properties"]["when"],
         "One test": known["test"],
     }

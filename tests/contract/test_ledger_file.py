@@ -467,6 +467,8 @@ DELIVERY_EDITS = {
     "state": "'in_doubt'",
     "reference": "'somewhere'",
     "attempts": "9",
+    "copy": "1",
+    "asked": "1",
     "next_try_at": "'2020-01-01T00:00:00.000000+00:00'",
     "because": "'nothing'",
     "id": "'abcdefghij'",

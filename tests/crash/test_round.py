@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import pytest
 
 from dispatcher.core.delivery import Order, Receipt
 from dispatcher.core.ledger import State
+from dispatcher.errors import InDoubt
 from dispatcher.ports import Destination, Finding, Outcome, Writer
 from tests.fakes.memory_ledger import MemoryLedger
 from tests.fakes.memory_mailbox import MemoryMailbox
@@ -94,6 +95,9 @@ class Printer:
 
     def find(self, order: Order) -> Receipt | None:
         return self.fuse.around(lambda: Receipt(order.id) if order.id in self.effects else None)
+
+    def follow(self, orders: Mapping[str, str]) -> Mapping[str, Outcome]:
+        return {key: InDoubt("never accepted") for key in orders}
 
     def check(self) -> list[Finding]:
         return []

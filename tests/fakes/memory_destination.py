@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from dispatcher.core.delivery import Order, Receipt
@@ -63,6 +63,10 @@ class MemoryDestination:
         if self._key(order) not in self.documents:
             return None
         return Receipt(self._reference(order), already_there=True)
+
+    def follow(self, orders: Mapping[str, str]) -> Mapping[str, Outcome]:
+        """Nothing is ever accepted here, so nobody has a reason to ask."""
+        return {key: InDoubt("never accepted") for key in orders}
 
     def check(self) -> Iterable[Finding]:
         if self._down is not None:

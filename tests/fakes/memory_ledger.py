@@ -137,6 +137,19 @@ class MemoryWriter:
     def discard(self, entry_id: str) -> Entry:
         return self._apply(life.discard(self._entry(entry_id), self._clock.now()))
 
+    def accepted(self, delivery_id: str, reference: str, because: str) -> Entry:
+        entry, now = self._owner(delivery_id), self._clock.now()
+        return self._apply(
+            life.accepted(entry, delivery_id, reference, because=because, at=now)
+        )
+
+    def reprint(self, entry_id: str, target: str) -> Entry:
+        entry = self._entry(entry_id)
+        return self._apply(life.reprinted(entry, target, self._new_id(), self._clock.now()))
+
+    def ask(self, delivery_id: str) -> Entry:
+        return self._apply(life.asked(self._owner(delivery_id), delivery_id, self._clock.now()))
+
     def plan(self, delivery_id: str, at: datetime | None) -> Entry:
         entry = life.planned(self._owner(delivery_id), delivery_id, at)
         self.book.entries[entry.id] = entry
@@ -211,6 +224,7 @@ class MemoryLedger:
         self.book = Book()
         self.faults: list[tuple[Literal["before", "after"], BaseException]] = []
         self._clock = clock
+        self.born_at = clock.now()
         self._busy_timeout = busy_timeout
         self._ids = itertools.count(1)
         self._turn = threading.Lock()
@@ -295,6 +309,18 @@ class MemoryLedger:
             )
         )
 
+    def opening(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
+        return tuple(
+            entry
+            for entry in self._sorted(mailbox)
+            if any(
+                delivery.state is DeliveryState.WAITING
+                and delivery.next_try_at is not None
+                and delivery.next_try_at <= now
+                for delivery in entry.deliveries
+            )
+        )
+
     def next_due(self, mailbox: str) -> datetime | None:
         return min(
             (
@@ -302,6 +328,7 @@ class MemoryLedger:
                 for entry in self._sorted(mailbox)
                 for delivery in entry.deliveries
                 if delivery.state is DeliveryState.DECIDED
+                or (delivery.state is DeliveryState.WAITING and delivery.next_try_at)
             ),
             default=None,
         )

@@ -28,21 +28,24 @@ profiles:
   comptoir:
     - {name: dossier, folder: "/srv/sidep/{finess}"}
     - {name: positifs, folder: "/srv/sidep/{finess}-positifs", when: {result: [positif]}}
+    - {name: papier, print: {queue: "accueil-{finess}", when: open}, fallback: dossier}
 sites:
   "990000010":
     name: Mairie
     profile: comptoir
-    hours: {mon-fri: "07:30-18:30"}
+    hours: {mon-fri: "07:30-18:30", closed: ["2026-12-24"], holidays: true}
   "990000028":
     name: Gare
     aliases: ["990000036"]
     deliver:
       - {name: dossier, folder: /srv/sidep/gare}
       - {name: antigenes, folder: /srv/sidep/gare2, when: {analysis: ["94558-4"]}}
+      - {name: papier, print: {queue: gare, copies: 2, options: {print-quality: "5"}}}
   "990000044":
     name: Port
     deliver:
       - {name: dossier, folder: /srv/sidep/port}
+      - {name: papier, print: {queue: "port", when: hold}}
   "010000024":
     name: Ain
     deliver:
@@ -52,7 +55,7 @@ sites:
       - name: secours
         folder: "/srv/sidep/ain2"
 tests:
-  - {finess: "990000028", result: positif, expect: [dossier]}
+  - {finess: "990000028", result: positif, expect: [dossier, papier]}
 """
 
 
@@ -69,7 +72,7 @@ def load(text: str) -> Rules:
 
 
 def everywhere(found: Rules) -> dict[tuple[Any, ...], tuple[str, ...] | None]:
-    """Return where a certificate of every site and kind goes."""
+    """Return where a certificate of every site and kind goes: folders and queues."""
     known = [n for site in found.sites.values() for n in (site.finess, *site.aliases)]
     answers: dict[tuple[Any, ...], tuple[str, ...] | None] = {}
     for site in [*known, FinessET("750100125")]:
@@ -88,9 +91,23 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
         [{}, {"when": {"result": ["positif", "négatif"]}}, {"when": {"analysis": ["94500-6"]}}]
     )
 
+    def place(prefix: str, name: str) -> st.SearchStrategy[dict[str, Any]]:
+        queue = f"{prefix}-{name}".replace("/", "-")
+        return st.one_of(
+            st.just({"folder": f"/srv/{prefix}/{name}"}),
+            st.fixed_dictionaries(
+                {"queue": st.just(queue)},
+                optional={
+                    "copies": st.integers(1, 10),
+                    "when": st.sampled_from(["always", "open", "hold"]),
+                    "options": st.just({"print-quality": "5", "x": "true"}),
+                },
+            ).map(lambda table: {"print": table}),
+        )
+
     def targets(prefix: str) -> list[dict[str, Any]]:
         names = draw(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True))
-        found = [{"name": n, "folder": f"/srv/{prefix}/{n}", **draw(conditions)} for n in names]
+        found = [{"name": n, **draw(place(prefix, n)), **draw(conditions)} for n in names]
         if len(names) > 1 and draw(st.booleans()):
             found[0]["fallback"] = names[1]
         return found
@@ -98,6 +115,7 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
     sites: dict[str, Any] = {}
     for i in range(draw(st.integers(1, 6))):
         site: dict[str, Any] = {"name": f"Site {i}"}
+        site["hours"] = {"mon": "08:00-12:00", "sat": "09:00-24:00", "holidays": True}
         if draw(st.booleans()):
             site["profile"] = draw(st.sampled_from(["p", "q"]))
         else:
@@ -150,13 +168,17 @@ OWN = {
     for key, places in everywhere(load(VALID)).items()
     if places is not None
 }
-FOLDERS = {
+PLACES = {
     site: {place for key in OWN if key[0] == site for place in OWN[key]}
     for site in {str(key[0]) for key in OWN}
 }
 
-# Anywhere, and as often where it hurts: in the sites' numbers and folders.
-_TENDER = [at for m in re.finditer(r'"[0-9]{9}"|/srv[^,}"]*', VALID) for at in range(*m.span())]
+# Anywhere, and as often where it hurts: in the sites' numbers, folders and queues.
+_TENDER = [
+    at
+    for m in re.finditer(r'"[0-9]{9}"|/srv[^,}"]*|queue: [^,}]*', VALID)
+    for at in range(*m.span())
+]
 places = st.integers(0, len(VALID) - 1) | st.sampled_from(_TENDER)
 lines = st.integers(0, VALID.count("\n") - 1)
 characters = st.sampled_from(
@@ -192,7 +214,7 @@ def damaged(how: tuple[Any, ...]) -> str:
 
 @settings(max_examples=400, deadline=None)
 @given(damage)
-def test_a_damaged_file_never_gives_one_site_the_folder_of_another(
+def test_a_damaged_file_never_gives_one_site_the_folder_or_the_printer_of_another(
     how: tuple[Any, ...],
 ) -> None:
     try:
@@ -201,8 +223,8 @@ def test_a_damaged_file_never_gives_one_site_the_folder_of_another(
         return
     warned = " ".join(rules.warnings(found))
     for (site, *_), reached in everywhere(found).items():
-        if site in FOLDERS:
-            foreign = {p for other in FOLDERS for p in FOLDERS[other]} - FOLDERS[site]
+        if site in PLACES:
+            foreign = {p for other in PLACES for p in PLACES[other]} - PLACES[site]
             assert not foreign & set(reached or ())
         elif reached is not None:
             # A number that nobody had: its check digit gives the slip of the pen away.

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from datetime import date
 from pathlib import Path
 from threading import Event
 
@@ -17,7 +18,17 @@ from ruamel.yaml import YAML
 from dispatcher import rules
 from dispatcher.core.certificate import Facts, Result
 from dispatcher.core.finess import FinessET
-from dispatcher.core.routing import Condition, Rules, Span, decide
+from dispatcher.core.hours import Hours, Span
+from dispatcher.core.routing import (
+    Condition,
+    Kind,
+    Printing,
+    PrintWhen,
+    Rules,
+    Site,
+    Target,
+    decide,
+)
 from dispatcher.errors import ConfigInvalid
 from dispatcher.rules.hours import DAYS
 
@@ -50,6 +61,10 @@ def problems(path: Path, text: str) -> list[str]:
 def places(found: Rules, number: str, **facts: object) -> list[str] | None:
     targets = decide(found, Facts(site=FinessET(number), **facts))  # type: ignore[arg-type]
     return None if targets is None else [target.place for target in targets]
+
+
+def mairie(found: Rules) -> Site:
+    return found.sites[FinessET("990000010")]
 
 
 # --- what is read ------------------------------------------------------------------------
@@ -111,13 +126,33 @@ def test_every_result_has_a_word(path: Path) -> None:
 def test_hours_become_spans_of_minutes(path: Path) -> None:
     hours = '    hours: {sat: "08:00-12:00", mon-tue: "08:00-12:00, 14:00-24:00"}\n'
     found = load(path, ONE + FOLDER + hours)
-    assert found.sites[FinessET("990000010")].hours == (
-        Span(0, 480, 720),
-        Span(0, 840, 1440),
-        Span(1, 480, 720),
-        Span(1, 840, 1440),
-        Span(5, 480, 720),
+    assert mairie(found).hours == Hours(
+        (
+            Span(0, 480, 720),
+            Span(0, 840, 1440),
+            Span(1, 480, 720),
+            Span(1, 840, 1440),
+            Span(5, 480, 720),
+        )
     )
+
+
+def test_closed_days_and_public_holidays_stand_beside_the_weekdays(path: Path) -> None:
+    hours = '{closed: ["2026-12-24", 2026-12-31], mon: "08:00-12:00", holidays: true}'
+    found = load(path, ONE + FOLDER + f"    hours: {hours}\n")
+    assert mairie(found).hours == Hours(
+        (Span(0, 480, 720),), frozenset({date(2026, 12, 24), date(2026, 12, 31)}), holidays=True
+    )
+
+
+def test_a_list_of_closed_days_may_be_empty(path: Path) -> None:
+    hours = '{mon: "08:00-12:00", closed: [], holidays: false}'
+    found = load(path, ONE + FOLDER + f"    hours: {hours}\n")
+    assert mairie(found).hours == Hours((Span(0, 480, 720),))
+
+
+def test_a_site_without_hours_has_none(path: Path) -> None:
+    assert mairie(load(path, ONE + FOLDER)).hours is None
 
 
 def test_the_digest_is_that_of_the_files_bytes(path: Path) -> None:
@@ -215,6 +250,11 @@ CASES = [
     ),
     pytest.param(
         ONE + "    deliver: [{name: a}]\n", "6:15: a target has no place", id="no folder"
+    ),
+    pytest.param(
+        ONE + "    deliver: [{name: a, folder: /srv/a, print: {queue: a}}]\n",
+        "6:15: a target has both `folder` and `print`",
+        id="a folder and a printer",
     ),
     pytest.param(
         ONE + "    deliver: [{name: a, folder: /a}, {name: a, folder: /b}]\n",
@@ -338,12 +378,12 @@ def test_a_mistake_is_told_once_with_its_place(path: Path, text: str, begins: st
     assert problem.startswith(begins)
 
 
-@pytest.mark.parametrize("kind", ["print: {queue: gare, x: [1]}", "forward: x", "lis: {a: 1}"])
+@pytest.mark.parametrize("kind", ["forward: x", "lis: {a: 1}"])
 def test_a_target_of_a_later_version_is_refused_and_not_ignored(path: Path, kind: str) -> None:
     text = ONE + f"    deliver:\n      - {{name: a, {kind}, fallback: b}}\n      - "
     (problem,) = problems(path, text + "{name: b, folder: /srv/x}\n")
     assert problem.startswith("7:19: ")
-    assert "delivers to folders only" in problem
+    assert "delivers to folders and printers" in problem
 
 
 def test_a_circle_of_fallbacks_is_refused(path: Path) -> None:
@@ -382,11 +422,300 @@ def test_a_line_of_fallbacks_is_allowed(path: Path) -> None:
             '{mon-fri: "08:00-12:00", wed: "10:00-11:00"}', "wed overlap", id="in two lines"
         ),
         pytest.param("08:00-12:00", "not a table", id="no days"),
+        pytest.param("{holidays: true}", "`hours` has no day", id="holidays alone"),
+        pytest.param('{closed: ["2026-12-24"]}', "`hours` has no day", id="closed days alone"),
+        pytest.param("{mon: '08:00-12:00', holidays: yes}", "`holidays` is", id="yes"),
+        pytest.param("{mon: '08:00-12:00', holiday: true}", "`holidays`?", id="one holiday"),
+        pytest.param("{mon: '08:00-12:00', closed: 2026-12-24}", "not a list", id="one date"),
+        pytest.param(
+            "{mon: '08:00-12:00', closed: [24/12/2026]}", '"2026-12-24"', id="a French date"
+        ),
+        pytest.param(
+            "{mon: '08:00-12:00', closed: [2026-02-30]}", "no day `2026-02-30`", id="no day"
+        ),
+        pytest.param(
+            "{mon: '08:00-12:00', closed: [20261224]}", "is not a date", id="a number"
+        ),
+        pytest.param(
+            "{mon: '08:00-12:00', closed: [2026-W52-4]}", "is not a date", id="a week"
+        ),
+        pytest.param("{mon: '08:00-12:00', closed: [[]]}", "is not a date", id="a list"),
+        pytest.param(
+            "{mon: '08:00-12:00', closed: [2026-12-24, 2026-12-24]}", "closed twice", id="twice"
+        ),
     ],
 )
 def test_hours_that_cannot_be_kept_are_refused(path: Path, hours: str, said: str) -> None:
     (problem,) = problems(path, ONE + FOLDER + f"    hours: {hours}\n")
     assert said in problem
+
+
+# --- printers ----------------------------------------------------------------------------
+
+HOURS = '    hours: {mon-fri: "08:00-18:00"}\n'
+
+
+def printer(keys: str, beside: str = "") -> str:
+    return ONE + f"    deliver:\n      - {{name: a, print: {keys}{beside}}}\n"
+
+
+def test_a_printer_is_read_with_everything_that_may_be_said_of_it(path: Path) -> None:
+    keys = """{queue: "accueil-{finess}", copies: 2, sides: two-sided-long-edge, media: A4,
+        tray: tray-2, banner: true, when: open,
+        options: {print-quality: 5, fit-to-page: True, StapleLocation: "Off", gamma: 1.5}}"""
+    condition = ", when: {result: [positif]}, fallback: b"
+    text = printer(keys, condition) + "      - {name: b, folder: /srv/b}\n" + HOURS
+    assert mairie(load(path, text)).targets[0] == Target(
+        "a",
+        Kind.PRINT,
+        "accueil-990000010",
+        Condition(frozenset({Result.POSITIVE})),
+        "b",
+        Printing(
+            copies=2,
+            sides="two-sided-long-edge",
+            media="A4",
+            tray="tray-2",
+            banner=True,
+            when=PrintWhen.OPEN,
+            options=(
+                ("print-quality", "5"),
+                ("fit-to-page", "true"),
+                ("StapleLocation", "Off"),
+                ("gamma", "1.5"),
+            ),
+        ),
+    )
+
+
+def test_a_printer_that_is_only_named_prints_one_of_each_at_any_hour(path: Path) -> None:
+    (target,) = mairie(load(path, printer("{queue: gare}"))).targets
+    assert (target.kind, target.place) == (Kind.PRINT, "gare")
+    assert target.printing == Printing()
+    assert Printing().when is PrintWhen.ALWAYS
+
+
+@pytest.mark.parametrize("when", [when.value for when in PrintWhen])
+def test_a_printer_prints_always_or_in_opening_hours_or_when_asked(
+    path: Path, when: str
+) -> None:
+    (target,) = mairie(load(path, printer(f"{{queue: q, when: {when}}}") + HOURS)).targets
+    assert target.printing is not None
+    assert target.printing.when.value == when
+
+
+@pytest.mark.parametrize("queue", ["accueil-{finess}", "Étage_2", "a" * 127, "é" * 63])
+def test_a_queue_has_any_name_that_cups_takes(path: Path, queue: str) -> None:
+    (target,) = mairie(load(path, printer(f"{{queue: {json.dumps(queue)}}}"))).targets
+    assert target.place == queue.replace("{finess}", "990000010")
+
+
+@pytest.mark.parametrize(
+    ("keys", "begins"),
+    [
+        pytest.param("gare", "7:26: `print` is not a table", id="a word for a table"),
+        pytest.param("{}", "7:26: `print` is not a table", id="an empty table"),
+        pytest.param("{copies: 1}", "7:26: `print` has no queue", id="no queue"),
+        pytest.param("{queue: }", "7:27: the queue is empty", id="an empty queue"),
+        pytest.param("{queue: 12}", "7:34: the queue has no quotes", id="a number"),
+        pytest.param("{queue: [q]}", "7:34: the queue is not a text", id="a list of queues"),
+        pytest.param('{queue: "a b"}', "7:34: `a b` cannot be a queue", id="a space"),
+        pytest.param('{queue: "a\u00a0b"}', "7:34: ", id="a space that does not break"),
+        pytest.param('{queue: "a\\tb"}', "7:34: ", id="a tab"),
+        pytest.param('{queue: "a\\u007fb"}', "7:34: ", id="a control character"),
+        pytest.param("{queue: a/b}", "7:34: `a/b` cannot be a queue", id="an instance"),
+        pytest.param("{queue: a#b}", "7:34: `a#b` cannot be a queue", id="a hash"),
+        pytest.param(
+            "{queue: ipp://h/printers/q}", "7:34: `ipp://h/printers/q` cannot", id="a URI"
+        ),
+        pytest.param(f"{{queue: {'a' * 128}}}", "7:34: the queue's name is", id="128 letters"),
+        pytest.param(f"{{queue: {'é' * 64}}}", "7:34: the queue's name is", id="128 bytes"),
+        pytest.param(
+            f'{{queue: "{"a" * 119}{{finess}}"}}', "7:34: the queue's name is", id="too long"
+        ),
+        pytest.param('{queue: "q-{site}"}', "7:34: `{site}` is not a", id="a placeholder"),
+        pytest.param("{queue: q, copies: 0}", "7:45: `copies` is not", id="no copy"),
+        pytest.param("{queue: q, copies: 11}", "7:45: `copies` is not", id="eleven copies"),
+        pytest.param("{queue: q, copies: -1}", "7:45: `copies` is not", id="minus one copy"),
+        pytest.param("{queue: q, copies: 02}", "7:45: `copies` is not", id="a leading zero"),
+        pytest.param("{queue: q, copies: '2'}", "7:45: `copies` is not", id="quotes"),
+        pytest.param("{queue: q, copies: 1_0}", "7:45: `copies` is not", id="a low line"),
+        pytest.param("{queue: q, copies: 1.5}", "7:45: `copies` is not", id="half a copy"),
+        pytest.param("{queue: q, copies: 0xA}", "7:45: `copies` is not", id="hexadecimal"),
+        pytest.param(f"{{queue: q, copies: {'9' * 5000}}}", "7:45: ", id="5,000 digits"),
+        pytest.param("{queue: q, copies: [1]}", "7:45: `copies` is not", id="a list of copies"),
+        pytest.param("{queue: q, sides: duplex}", "7:44: `sides` does not", id="another word"),
+        pytest.param("{queue: q, sides: }", "7:37: `sides` does not", id="no sides"),
+        pytest.param(
+            "{queue: q, media: A4 Plus}", "7:44: the media is not one", id="two words"
+        ),
+        pytest.param('{queue: q, media: "A4,Tray1"}', "7:44: the media is", id="a tray in it"),
+        pytest.param("{queue: q, media: 4}", "7:44: the media has no quotes", id="a size"),
+        pytest.param(
+            "{queue: q, tray: Bac 2}", "7:43: the tray is not one", id="a French tray"
+        ),
+        pytest.param("{queue: q, banner: oui}", "7:45: `banner` is neither", id="oui"),
+        pytest.param("{queue: q, when: closed}", "7:43: `when` does not", id="another when"),
+        pytest.param(
+            "{queue: q, when: {result: [positif]}}", "7:43: a condition", id="a condition"
+        ),
+        pytest.param("{queue: q, duplex: yes}", "7:37: unknown key `duplex`", id="unknown"),
+        pytest.param("{queue: q, options: []}", "7:46: `options` is not", id="a list"),
+        pytest.param("{queue: q, options: {a b: c}}", "7:47: `a b` cannot", id="no option"),
+        pytest.param(
+            "{queue: q, options: {a: [b]}}", "7:50: the option `a`", id="a list in it"
+        ),
+        pytest.param("{queue: q, options: {a: no}}", "7:50: the option `a` has", id="no"),
+        pytest.param("{queue: q, options: {a: 010}}", "7:50: the option `a` has", id="010"),
+        pytest.param("{queue: q, options: {a: }}", "7:47: the option `a` is", id="nothing"),
+        pytest.param(
+            f"{{queue: q, options: {{a: {'é' * 128}}}}}", "7:50: the option `a` is", id="long"
+        ),
+    ],
+)
+def test_a_mistake_in_a_printer_is_told_once_with_its_place(
+    path: Path, keys: str, begins: str
+) -> None:
+    (problem,) = problems(path, printer(keys))
+    assert problem.startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("option", "own"),
+    [
+        ("copies", "copies"),
+        ("Duplex", "sides"),
+        ("PageSize", "media"),
+        ("media", "media"),
+        ("InputSlot", "tray"),
+        ("job-sheets", "banner"),
+        ("job-hold-until", "when"),
+    ],
+)
+def test_an_option_that_has_a_key_of_its_own_is_refused(
+    path: Path, option: str, own: str
+) -> None:
+    (problem,) = problems(path, printer(f"{{queue: q, options: {{{option}: x}}}}"))
+    assert f"write `{own}` beside `queue`" in problem
+
+
+@pytest.mark.parametrize("option", ["title", "job-name", "Job-Name"])
+def test_no_option_changes_the_title_that_finds_a_job_again(path: Path, option: str) -> None:
+    (problem,) = problems(path, printer(f"{{queue: q, options: {{{option}: x}}}}"))
+    assert "the program's own" in problem
+
+
+def test_every_mistake_in_a_printer_is_told_at_once(path: Path) -> None:
+    found = problems(path, printer("{queue: a b, copies: 0, sides: x, options: {media: A4}}"))
+    assert [problem.split(": ")[1][:9] for problem in found] == [
+        *["`a b` can", "`copies` ", "`sides` d", "the optio"]
+    ]
+
+
+def test_opening_hours_of_a_printer_stand_inside_print(path: Path) -> None:
+    (problem,) = problems(path, printer("{queue: q}", ", when: open") + HOURS)
+    assert problem.startswith("7:44: `when: open` says how a printer works")
+    assert "print: {queue: …, when: open}" in problem
+
+
+def test_a_printer_that_waits_for_the_opening_needs_the_sites_hours(path: Path) -> None:
+    text = HEAD + "profiles: {p: [{name: papier, print: {queue: 'q-{finess}', when: open}}]}\n"
+    text += 'sites:\n  "990000010": {name: A, profile: p, hours: {mon: "08:00-12:00"}}\n'
+    assert len(load(path, text).sites) == 1
+    (problem,) = problems(path, text + '  "990000028": {name: B, profile: p}\n')
+    assert problem.startswith("6:3: the target `papier` prints when the site is open")
+    assert 'add `hours: {mon-fri: "08:00-18:00"}`' in problem
+    # Hours that are wrong are told as that, and not as missing.
+    (problem,) = problems(path, text.replace("12:00", "07:00"))
+    assert "closes before it opens" in problem
+
+
+@pytest.mark.parametrize("second", ["gare", "Gare", "GARE"])
+@pytest.mark.parametrize(
+    ("shared", "allowed"),
+    [((True, True), True), ((True, False), False), ((False, True), False)],
+)
+def test_a_queue_of_two_sites_says_so_on_both_sides(
+    path: Path, second: str, shared: tuple[bool, bool], *, allowed: bool
+) -> None:
+    flags = [", shared: true" if flag else "" for flag in shared]
+    text = (
+        HEAD
+        + f"""sites:
+  "990000010": {{deliver: [{{name: d, print: {{queue: gare}}{flags[0]}}}]}}
+  "990000028": {{deliver: [{{name: d, print: {{queue: {second}}}{flags[1]}}}]}}
+"""
+    )
+    if allowed:
+        assert places(load(path, text), "990000028") == [second]
+        return
+    (problem,) = problems(path, text)
+    assert problem.startswith("5:44: the sites 990000010, 990000028 share the queue `gare`")
+    assert "give each site a queue of its own" in problem
+
+
+def test_a_queue_is_no_folder_of_the_same_name(path: Path) -> None:
+    text = (
+        HEAD
+        + """sites:
+  "990000010": {deliver: [{name: d, folder: /gare}]}
+  "990000028": {deliver: [{name: d, print: {queue: gare}}]}
+"""
+    )
+    assert len(load(path, text).sites) == 2
+
+
+def test_every_target_that_prints_is_listed_with_its_site(path: Path) -> None:
+    found = load(
+        path,
+        HEAD
+        + """profiles:
+  p: [{name: d, folder: "/srv/{finess}"}, {name: papier, print: {queue: "q-{finess}"}}]
+sites:
+  "990000028": {profile: p}
+  "990000010": {profile: p}
+  "990000044": {deliver: [{name: d, folder: /srv/x}]}
+""",
+    )
+    listed = [(str(site), target.place) for site, target in rules.print_targets(found)]
+    assert listed == [("990000028", "q-990000028"), ("990000010", "q-990000010")]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "warned"),
+    [
+        pytest.param("", "", True, id="both always"),
+        pytest.param(", when: {result: [positif]}", "", True, id="one with a condition"),
+        pytest.param(
+            ", when: {result: [positif]}",
+            ", when: {result: [négatif]}",
+            False,
+            id="conditions that exclude each other",
+        ),
+        pytest.param(
+            ", when: {result: [positif]}",
+            ", when: {analysis: ['94500-6']}",
+            True,
+            id="conditions on different things",
+        ),
+    ],
+)
+def test_one_certificate_twice_on_one_printer_is_a_warning(
+    path: Path, first: str, second: str, *, warned: bool
+) -> None:
+    text = printer("{queue: gare}", first)
+    text += f"      - {{name: b, print: {{queue: Gare}}{second}}}\n"
+    said = [one for one in rules.warnings(load(path, text)) if "twice" in one]
+    sentence = "the targets a and b may print one certificate twice on the queue gare"
+    assert said == ([f"site 990000010: {sentence}"] if warned else [])
+
+
+def test_a_queue_is_not_taken_for_a_folder_that_stands_twice(path: Path) -> None:
+    text = printer("{queue: q, tray: a4}", ", when: {result: [positif]}")
+    text += "      - {name: b, print: {queue: q}, when: {result: [négatif]}}\n"
+    text += "      - {name: c, folder: /c}\n"
+    text += "tests: [{finess: '990000010', result: positif, expect: [a, c]}]\n"
+    assert rules.warnings(load(path, text)) == ()
 
 
 # --- two sites, one folder ---------------------------------------------------------------
@@ -523,7 +852,7 @@ tests:
 def test_every_problem_of_a_file_is_told_at_once_in_its_order(path: Path) -> None:
     found = [problem.split(":")[0] for problem in problems(path, MANY)]
     assert found == [
-        *["1", "2", "3", "6", "7", "7", "9", "12", "13", "16", "17", "20", "24", "25", "27"]
+        *["1", "2", "3", "6", "7", "9", "12", "13", "16", "17", "20", "24", "25", "27"]
     ]
 
 
@@ -544,7 +873,8 @@ def test_rules_come_of_a_file_without_any_problem_only(path: Path) -> None:
 
 
 def test_a_file_with_nothing_strange_in_it_brings_no_warning(path: Path) -> None:
-    text = ONE + FOLDER + "tests: [{finess: '990000010', expect: [dossier]}]\n"
+    text = ONE + FOLDER + "    hours: {mon: '08:00-12:00'}\n"
+    text += "tests: [{finess: '990000010', expect: [dossier]}]\n"
     assert rules.warnings(load(path, text)) == ()
 
 
@@ -573,9 +903,6 @@ def test_a_file_with_nothing_strange_in_it_brings_no_warning(path: Path) -> None
             ONE + "    deliver: [{name: a, folder: /a}, {name: b, folder: /a/}]\n",
             "site 990000010: two targets have the same folder /a",
             id="one folder twice",
-        ),
-        pytest.param(
-            ONE + FOLDER + "    hours: {mon: '08:00-12:00'}\n", "hours are checked", id="hours"
         ),
         pytest.param(
             two("/srv/sidep", "/srv/sidep/b"),
@@ -621,7 +948,19 @@ def test_the_schema_file_is_the_schema_that_the_program_prints() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(ONE + "    deliver: [{name: a, print: {queue: q}}]\n", id="a printer"),
+        pytest.param(ONE + "    deliver: [{name: a, lis: {host: h}}]\n", id="a LIS"),
+        pytest.param(ONE + "    deliver: [{name: a}]\n", id="no place"),
+        pytest.param(
+            ONE + "    deliver: [{name: a, folder: /a, print: {queue: q}}]\n", id="two places"
+        ),
+        pytest.param(printer("{copies: 1}"), id="no queue"),
+        pytest.param(printer("{queue: a b}"), id="a space in a queue"),
+        pytest.param(printer("{queue: q, copies: 11}"), id="eleven copies"),
+        pytest.param(printer("{queue: q, sides: duplex}"), id="an unknown word"),
+        pytest.param(printer("{queue: q, when: {result: [positif]}}"), id="a condition"),
+        pytest.param(printer("{queue: q, options: {a b: c}}"), id="an impossible option"),
+        pytest.param(ONE + FOLDER + "    hours: {closed: 2026-12-24}\n", id="one closed day"),
+        pytest.param(ONE + FOLDER + "    hours: {holidays: oui}\n", id="oui"),
         pytest.param(ONE + FOLDER + "    profile: x\n", id="profile and deliver"),
         pytest.param(ONE + FOLDER + "    alias: x\n", id="an unknown key"),
         pytest.param(ONE + FOLDER + "    hours: {lundi: '08:00-09:00'}\n", id="a French day"),
@@ -631,6 +970,15 @@ def test_the_schema_file_is_the_schema_that_the_program_prints() -> None:
 def test_an_editor_sees_the_commonest_mistakes_by_the_schema(text: str) -> None:
     data = YAML(typ="safe", pure=True).load(text)
     assert not Draft202012Validator(rules.json_schema()).is_valid(data)
+
+
+def test_the_schema_takes_everything_that_a_printer_may_have() -> None:
+    keys = """{queue: "q-{finess}", copies: 2, sides: one-sided, media: A4, tray: t,
+        banner: true, when: hold,
+        options: {print-quality: 5, fit-to-page: true, x: y, z: 1.5}}"""
+    hours = "    hours: {mon: '08:00-12:00', closed: ['2026-12-24'], holidays: true}\n"
+    data = YAML(typ="safe", pure=True).load(printer(keys) + hours)
+    Draft202012Validator(rules.json_schema()).validate(data)
 
 
 def test_the_schema_knows_the_days_of_the_loader() -> None:

@@ -88,6 +88,7 @@ def test_a_mailbox_with_a_login_and_nothing_else_has_every_default(path: Path) -
     assert found.terms == Terms()
     assert found.retention.max_deletions_per_run == 500
     assert (found.alerts, found.metrics) == (None, None)
+    assert found.cups.server is None
 
 
 def test_paths_start_at_the_files_directory(path: Path, tmp_path: Path) -> None:
@@ -184,6 +185,35 @@ def test_senders_are_compared_in_small_letters(path: Path) -> None:
 
 def test_the_day_before_which_mail_is_left_alone_is_a_date(path: Path) -> None:
     assert one(path, TOKEN, "since: 2021-06-29").since == date(2021, 6, 29)
+
+
+@pytest.mark.parametrize(
+    ("text", "server", "warned"),
+    [
+        pytest.param("null", None, False, id="as libcups finds it"),
+        pytest.param("/run/cups/cups.sock", "/run/cups/cups.sock", False, id="a socket"),
+        pytest.param("/" + "x" * 106, "/" + "x" * 106, False, id="the longest socket"),
+        pytest.param("localhost:631", "localhost:631", False, id="this machine"),
+        pytest.param('"[::1]:8631"', "[::1]:8631", False, id="this machine by IPv6"),
+        pytest.param(
+            "cups.lbm.example:631", "cups.lbm.example:631", True, id="another machine"
+        ),
+        pytest.param('"[2001:db8::1]:631"', "[2001:db8::1]:631", True, id="another by IPv6"),
+    ],
+)
+def test_printing_is_done_through_a_socket_or_a_host_with_its_port(
+    path: Path, text: str, server: str | None, *, warned: bool
+) -> None:
+    found = load(path, box() + f"cups: {{server: {text}}}\n")
+    assert found.cups.server == server
+    assert any("cups.server is another machine" in one for one in found.warnings()) is warned
+
+
+def test_the_environment_names_the_print_server_or_none(path: Path) -> None:
+    name = "SIDEP_DISPATCHER__CUPS__SERVER"
+    text = box() + "cups: {server: /run/cups/cups.sock}\n"
+    assert load(path, text, {name: "localhost:8631"}).cups.server == "localhost:8631"
+    assert load(path, text, {name: "null"}).cups.server is None
 
 
 def test_null_stands_for_no_keyword(path: Path) -> None:
@@ -480,6 +510,28 @@ def test_a_mistake_in_a_mailbox_is_told_with_its_place(
         pytest.param("retention: {max_deletions_per_run: 0}", "6:36: ", id="no deletion"),
         pytest.param("metrics: {listen: 9464}", "6:19: metrics.listen: ", id="a port alone"),
         pytest.param("metrics: {listen: '127.0.0.1:x'}", "6:19: ", id="no port"),
+        pytest.param("cups: /run/cups/cups.sock", "6:7: cups: a table", id="a bare socket"),
+        pytest.param("cups:", "6:1: cups: a table", id="nothing below cups"),
+        pytest.param("cups: {socket: /x}", "6:8: unknown key `socket`", id="unknown in cups"),
+        pytest.param("cups: {server: ''}", "6:16: cups.server: ", id="an empty server"),
+        pytest.param("cups: {server: 631}", "6:16: cups.server: `631`", id="a number for cups"),
+        pytest.param("cups: {server: localhost}", "6:16: cups.server: this is", id="no port"),
+        pytest.param("cups: {server: ':631'}", "6:16: cups.server: this is", id="a mere port"),
+        pytest.param(
+            "cups: {server: 'localhost:'}", "6:16: cups.server: this", id="half of it"
+        ),
+        pytest.param("cups: {server: 'h:65536'}", "6:16: cups.server: 65536", id="too large"),
+        pytest.param("cups: {server: 'h:ipp'}", "6:16: cups.server: ", id="a service's name"),
+        pytest.param("cups: {server: 'a b:631'}", "6:16: cups.server: ", id="a space"),
+        pytest.param("cups: {server: 'ipp://h:631'}", "6:16: cups.server: this is", id="a URL"),
+        pytest.param("cups: {server: 'h:631/version=1.1'}", "6:16: ", id="a suffix of libcups"),
+        pytest.param("cups: {server: '::1:631'}", "6:16: cups.server: the add", id="brackets"),
+        pytest.param("cups: {server: run/cups.sock}", "6:16: cups.server: this", id="relative"),
+        pytest.param("cups: {server: ~/cups.sock}", "6:16: cups.server: this is", id="a home"),
+        pytest.param(
+            f"cups: {{server: /{'x' * 107}}}", "6:16: cups.server: the path", id="a long socket"
+        ),
+        pytest.param("cups: {server: [a]}", "6:16: cups.server: a text", id="a list for cups"),
         pytest.param("log: {format: xml}", "6:15: log.format: ", id="an unknown format"),
         pytest.param("log: {level: verbose}", "6:14: log.level: ", id="an unknown level"),
         pytest.param(
@@ -675,6 +727,7 @@ def test_the_commented_example_shows_every_key() -> None:
         "RetentionSettings": data["retention"],
         "AlertSettings": data["alerts"],
         "SmtpSettings": data["alerts"]["smtp"],
+        "CupsSettings": data["cups"],
         "MetricsSettings": data["metrics"],
         "LogSettings": data["log"],
     }
@@ -705,6 +758,7 @@ def test_the_schema_file_is_the_schema_that_the_program_prints() -> None:
         pytest.param(box("poll_interval: 60", TOKEN), id="a time without a unit"),
         pytest.param("mailboxes: {}\n", id="no mailbox"),
         pytest.param("routing: r.yaml\n", id="no mailboxes"),
+        pytest.param(box() + "cups: {server: localhost}\n", id="a print server without port"),
         pytest.param(box(name='"a b"'), id="a name with a space"),
     ],
 )

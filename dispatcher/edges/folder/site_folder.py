@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from dispatcher.edges.folder.health import findings
 from dispatcher.edges.folder.mounts import MountMemory, MountTables, ensure_mounted
 from dispatcher.edges.folder.names import reference_of
 from dispatcher.edges.folder.opened import OpenFolder
-from dispatcher.errors import Refused, Unavailable
+from dispatcher.errors import InDoubt, Refused, Unavailable
 from dispatcher.ports import Finding, Outcome
 
 T = TypeVar("T")
@@ -52,6 +52,10 @@ class SiteFolder:
             for at, outcome in zip(stale, again, strict=True):
                 outcomes[at] = outcome
         return tuple(outcomes)
+
+    def follow(self, orders: Mapping[str, str]) -> Mapping[str, Outcome]:
+        """See `Destination.follow`: a folder takes at once or not at all."""
+        return {key: InDoubt("a folder works on nothing") for key in orders}
 
     def find(self, order: Order) -> Receipt | None:
         """Return the receipt of the same content under one of its names, else None.

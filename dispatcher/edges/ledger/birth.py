@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -199,6 +200,14 @@ def read_secret(connection: Connection) -> bytes:
     if not isinstance(secret, bytes):
         raise ConfigInvalid((f"the ledger has lost its secret; {MOVE_AWAY}",))
     return secret
+
+
+def read_birth(connection: Connection) -> datetime:
+    """Return when this ledger was made, or brought up to date from one that did not know."""
+    found = connection.execute(select(META.c.value).where(META.c.name == "born_at")).scalar()
+    if not isinstance(found, bytes):
+        raise ConfigInvalid((f"the ledger has lost the date of its birth; {MOVE_AWAY}",))
+    return datetime.fromisoformat(found.decode("ascii"))
 
 
 def identity(path: Path) -> tuple[int, int] | None:

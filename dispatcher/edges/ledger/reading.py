@@ -190,18 +190,29 @@ def is_due(now: datetime) -> Where:
     )
 
 
+def is_opening(now: datetime) -> Where:
+    """Return the condition for a delivery that waited for an hour that has come."""
+    return (DELIVERY.c.state == DeliveryState.WAITING.value) & (
+        DELIVERY.c.next_try_at <= rows.stored_time(now)
+    )
+
+
 def is_under_way() -> Where:
     """Return the condition for a delivery whose end nobody recorded."""
     return DELIVERY.c.state.in_(sorted(state.value for state in UNDER_WAY))
 
 
 def next_due(connection: Connection, mailbox: str) -> datetime | None:
-    """Return the earliest next try; one that never waited was due at its reception."""
+    """Return the earliest next try or opening; one never tried was due at its reception."""
     query = (
         select(func.min(func.coalesce(DELIVERY.c.next_try_at, ENTRY.c.received_at)))
         .join_from(DELIVERY, ENTRY, ENTRY.c.id == DELIVERY.c.entry_id)
         .where(
-            DELIVERY.c.state == DeliveryState.DECIDED.value,
+            or_(
+                DELIVERY.c.state == DeliveryState.DECIDED.value,
+                (DELIVERY.c.state == DeliveryState.WAITING.value)
+                & DELIVERY.c.next_try_at.is_not(None),
+            ),
             ENTRY.c.mailbox == mailbox,
         )
     )

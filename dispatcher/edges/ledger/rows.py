@@ -96,6 +96,8 @@ def delivery_lines(entry: Entry) -> list[dict[str, str | int | None]]:
             "attempts": delivery.attempts,
             "next_try_at": _stored(delivery.next_try_at),
             "because": delivery.because,
+            "copy": delivery.copy,
+            "asked": int(delivery.asked),
         }
         for position, delivery in enumerate(entry.deliveries)
     ]
@@ -172,6 +174,8 @@ def _delivery_of(line: RowMapping) -> Delivery:
         because=line["because"],
         site=_site(line["site"]),
         reason=_enum(HoldReason, line["reason"]),
+        copy=line["copy"],
+        asked=bool(line["asked"]),
     )
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text
 
 # Every schema this program knows, oldest first. Kept here so that opening an up-to-date
 # ledger needs no Alembic; a test compares it with the migrations.
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 
 METADATA: Final = MetaData()
 
@@ -61,6 +61,8 @@ DELIVERY: Final = Table(
     *(Column(name, Text, primary_key=name == "id") for name in _DELIVERY_TEXT),
     Column("position", Integer),
     Column("attempts", Integer),
+    Column("copy", Integer),
+    Column("asked", Integer),
 )
 
 EVENT: Final = Table(

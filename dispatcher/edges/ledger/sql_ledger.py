@@ -61,11 +61,17 @@ class SqlLedger:
         self._whose: int | None = None
         with self._reading() as connection:
             self._secret: Final = birth.read_secret(connection)
+            self._born_at: Final = birth.read_birth(connection)
 
     @property
     def secret(self) -> bytes:
         """32 random bytes made with this ledger, for digests that must not be guessed."""
         return self._secret
+
+    @property
+    def born_at(self) -> datetime:
+        """See `ports.Ledger.born_at`."""
+        return self._born_at
 
     def close(self) -> None:
         """Close every connection; the last one to close folds the log into the file."""
@@ -201,6 +207,11 @@ class SqlLedger:
         """See `ports.Ledger.due`."""
         with self._reading() as connection:
             return reading.with_delivery(connection, mailbox, reading.is_due(now))
+
+    def opening(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
+        """See `ports.Ledger.opening`."""
+        with self._reading() as connection:
+            return reading.with_delivery(connection, mailbox, reading.is_opening(now))
 
     def next_due(self, mailbox: str) -> datetime | None:
         """See `ports.Ledger.next_due`."""

@@ -176,6 +176,22 @@ class SqlWriter:
         entry = self._entry(entry_id)
         return self._stage(entry, life.discard(entry, self._clock.now()))
 
+    def accepted(self, delivery_id: str, reference: str, because: str) -> Entry:
+        """See `ports.Writer.accepted`."""
+        entry, now = self._owner(delivery_id), self._clock.now()
+        step = life.accepted(entry, delivery_id, reference, because=because, at=now)
+        return self._stage(entry, step)
+
+    def reprint(self, entry_id: str, target: str) -> Entry:
+        """See `ports.Writer.reprint`."""
+        entry = self._entry(entry_id)
+        return self._stage(entry, life.reprinted(entry, target, new_id(), self._clock.now()))
+
+    def ask(self, delivery_id: str) -> Entry:
+        """See `ports.Writer.ask`."""
+        entry = self._owner(delivery_id)
+        return self._stage(entry, life.asked(entry, delivery_id, self._clock.now()))
+
     def plan(self, delivery_id: str, at: datetime | None) -> Entry:
         """See `ports.Writer.plan`."""
         entry = self._owner(delivery_id)

@@ -1,0 +1,112 @@
+"""`bordereau`: a site's list of the day, on paper or in its folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dispatcher import wiring
+from dispatcher.cli.decide import finess_et
+from dispatcher.cli.exits import Exit
+from dispatcher.cli.options import DEFAULT_CONFIG, Config
+from dispatcher.cli.screen import notes, plain, screen
+from dispatcher.core.delivery import Accepted, Receipt
+from dispatcher.core.routing import Kind
+from dispatcher.errors import Refused, Unavailable
+from dispatcher.service import bordereau as service
+from dispatcher.service.bordereau import Sent
+from dispatcher.service.decisions import NotAsked
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(bordereau)
+
+
+def bordereau(
+    site: Annotated[str, typer.Option("--site", help="The site's ET number.")],
+    on: Annotated[str, typer.Option("--date", metavar="YYYY-MM-DD", help="Its day.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write this new file instead.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Make a site's list of the day, to sign; deliver it to the site's folder and queue."""
+    # The libraries that draw take longer to import than the other commands to run.
+    from dispatcher.edges.paper import PdfPaper  # noqa: PLC0415 - see above
+
+    number, day = finess_et(site), _day(on)
+    chosen = wiring.configuration(config)
+    with wiring.open_desk(chosen) as desk:
+        page = service.bordereau(number, day, desk, wiring.mailboxes(chosen))
+        content = PdfPaper().bordereau(page)
+        sent: Sequence[Sent] = ()
+        if to is None:
+            sent = service.send(page, content, desk)
+        else:
+            _write(to, content)
+    screen().print(f"{page.site} {page.on}: {len(page.lines)} certificate(s)")
+    if page.unread:
+        text = f"{page.unread} name(s) could not be read in the mailbox now"
+        notes().print(f"[yellow]{text}[/]")
+    for one in sent:
+        _tell(one)
+    raise typer.Exit(_status(sent, unread=page.unread))
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise NotAsked(
+            "that is not a date", hint="Write the year first, such as 2026-11-19."
+        ) from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a new file that only this user reads; what cannot be written whole is removed."""
+    try:
+        # Names of patients: never over another file, never through somebody's link.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        raise NotAsked("that file is there already", hint="Name a new one.") from None
+    except OSError as error:
+        raise Unavailable(f"the file cannot be made: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        raise Unavailable(f"the file cannot be written: {error.strerror}") from error
+
+
+def _tell(sent: Sent) -> None:
+    target, outcome = sent.target, sent.outcome
+    match outcome:
+        case Accepted(because=because):
+            why = f" ({because})" if because else ""
+            text = f"{target.name}: given to queue {target.place}{why}; look for the page there"
+            screen().print(plain(text), soft_wrap=True)
+        case Receipt():
+            where = "printed by" if target.kind is Kind.PRINT else "in"
+            screen().print(plain(f"{target.name}: {where} {target.place}"), soft_wrap=True)
+        case error:
+            notes().print(f"[red]{plain(target.name)}:[/] {plain(error)}", soft_wrap=True)
+            if error.hint:
+                notes().print(f"→ {plain(error.hint)}", soft_wrap=True)
+
+
+def _status(sent: Sequence[Sent], *, unread: int) -> Exit:
+    failed = [one.outcome for one in sent if not isinstance(one.outcome, Receipt | Accepted)]
+    if failed and len(failed) == len(sent) and not any(isinstance(e, Refused) for e in failed):
+        return Exit.UNREACHABLE
+    return Exit.ATTENTION if failed or unread else Exit.DONE
