@@ -67,13 +67,19 @@ class Desk:
 
     def settle(self, one: Order, outcome: Outcome | None) -> bool:
         """Do as the service does until the order has an end; return whether it is in doubt."""
-        if isinstance(outcome, InDoubt):
+        deadline = time.monotonic() + 60
+        while not isinstance(outcome, Receipt | Accepted):
+            assert time.monotonic() < deadline, repr(outcome)
+            if not isinstance(outcome, InDoubt):
+                (outcome,) = self.straight.deliver([replace(one, intended_at=now())])
+                continue
             try:
                 outcome = self.straight.find(one)
             except InDoubt:
                 return True
-        if outcome is None or isinstance(outcome, Unavailable):
-            (outcome,) = self.straight.deliver([replace(one, intended_at=now())])
+            except Unavailable:
+                # A busy cupsd: still in doubt, asked again, as the service does.
+                continue
         end = ended(self.straight, one, reference(outcome))
         assert isinstance(end, Receipt), repr(end)
         return False
