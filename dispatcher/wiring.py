@@ -25,7 +25,7 @@ from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.errors import ConfigInvalid
-from dispatcher.ports import Destination, Mailbox
+from dispatcher.ports import Destination, Mailbox, Paper
 from dispatcher.service.desk import Desk, Policy, Reader
 from dispatcher.service.gate import target_of
 from dispatcher.settings import MailboxSettings, Settings
@@ -108,6 +108,14 @@ def open_ledger(chosen: Configuration) -> Iterator[SqlLedger]:
         yield ledger
     finally:
         ledger.close()
+
+
+def paper() -> Paper:
+    """Return what draws pages for the desk."""
+    # The libraries that draw take longer to import than the other commands to run.
+    from dispatcher.edges.paper import PdfPaper  # noqa: PLC0415 - see above
+
+    return PdfPaper()
 
 
 @contextmanager

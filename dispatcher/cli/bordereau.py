@@ -38,14 +38,11 @@ def bordereau(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Make a site's list of the day, to sign; deliver it to the site's folder and queue."""
-    # The libraries that draw take longer to import than the other commands to run.
-    from dispatcher.edges.paper import PdfPaper  # noqa: PLC0415 - see above
-
     number, day = finess_et(site), _day(on)
     chosen = wiring.configuration(config)
     with wiring.open_desk(chosen) as desk:
         page = service.bordereau(number, day, desk, wiring.mailboxes(chosen))
-        content = PdfPaper().bordereau(page)
+        content = wiring.paper().bordereau(page)
         sent: Sequence[Sent] = ()
         if to is None:
             sent = service.send(page, content, desk)
