@@ -331,6 +331,10 @@ class Writer(Protocol):
         """Record a good check of a mailbox."""
         ...
 
+    def did(self, errand: str, at: datetime) -> None:
+        """Record that a recurring piece of work was done, for `Ledger.last_did`."""
+        ...
+
 
 class Ledger(Protocol):
     """The durable record of every SI-DEP message. Safe to share between threads.
@@ -399,6 +403,10 @@ class Ledger(Protocol):
 
     def place(self, mailbox: str) -> Place | None:
         """Return what is remembered of a mailbox."""
+        ...
+
+    def last_did(self, errand: str) -> datetime | None:
+        """Return when a recurring piece of work was done last; None: never."""
         ...
 
     def refusals(self, mailbox: str) -> Refusals | None:

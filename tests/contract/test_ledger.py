@@ -20,6 +20,7 @@ from dispatcher.core.ledger import (
     Place,
     State,
 )
+from dispatcher.core.paris import PARIS
 from dispatcher.edges.ledger import SqlLedger
 from dispatcher.errors import InvariantBroken, NotNow, Refused, Unavailable
 from tests.fakes.ledger_samples import (
@@ -542,3 +543,16 @@ def test_refused_logins_are_counted_until_one_is_accepted(ledger: AnyLedger) -> 
         writer.login_accepted("lbm")
     assert ledger.refusals("lbm") is None
     assert ledger.refusals("other") is not None
+
+
+def test_what_was_done_last_is_remembered_for_each_errand(ledger: AnyLedger) -> None:
+    assert ledger.last_did("bordereau") is None
+    for day in (21, 22):
+        with ledger.writing() as writer:
+            writer.did("bordereau", datetime(2026, 11, day, 18, tzinfo=PARIS))
+            writer.did("other", datetime(2026, 11, 20, tzinfo=UTC))
+    assert ledger.last_did("bordereau") == datetime(2026, 11, 22, 17, tzinfo=UTC)
+    assert ledger.last_did("other") == datetime(2026, 11, 20, tzinfo=UTC)
+    with pytest.raises(InvariantBroken), ledger.writing() as writer:
+        writer.did("bordereau", datetime(2026, 11, 23))  # noqa: DTZ001 - no zone is the point
+    assert ledger.last_did("bordereau") == datetime(2026, 11, 22, 17, tzinfo=UTC)

@@ -46,6 +46,7 @@ class Book:
     places: dict[str, Place] = field(default_factory=dict)
     mounts: dict[str, str] = field(default_factory=dict)
     refusals: dict[str, Refusals] = field(default_factory=dict)
+    errands: dict[str, datetime] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
     received: int = 0
@@ -61,6 +62,7 @@ class Book:
             places=dict(self.places),
             mounts=dict(self.mounts),
             refusals=dict(self.refusals),
+            errands=dict(self.errands),
             events=list(self.events),
             acts=list(self.acts),
         )
@@ -174,6 +176,9 @@ class MemoryWriter:
         for ref in refs:
             for entry in self._at(ref):
                 self.book.entries[entry.id] = replace(entry, keyword_set=True)
+
+    def did(self, errand: str, at: datetime) -> None:
+        self.book.errands[errand] = life.utc(at)
 
     def login_refused(self, mailbox: str) -> None:
         before = self.book.refusals.get(mailbox)
@@ -335,6 +340,9 @@ class MemoryLedger:
 
     def place(self, mailbox: str) -> Place | None:
         return self.book.places.get(mailbox)
+
+    def last_did(self, errand: str) -> datetime | None:
+        return self.book.errands.get(errand)
 
     def refusals(self, mailbox: str) -> Refusals | None:
         return self.book.refusals.get(mailbox)

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text
 
 # Every schema this program knows, oldest first. Kept here so that opening an up-to-date
 # ledger needs no Alembic; a test compares it with the migrations.
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003")
 
 METADATA: Final = MetaData()
 
@@ -114,6 +114,10 @@ REFUSAL: Final = Table(
     Column("mailbox", Text, primary_key=True),
     Column("count", Integer),
     Column("last_at", Text),
+)
+
+ERRAND: Final = Table(
+    "errand", METADATA, Column("name", Text, primary_key=True), Column("at", Text)
 )
 
 COUNTER: Final = Table(

@@ -27,7 +27,7 @@ from dispatcher.edges.ledger.database import (
     writing_engine,
 )
 from dispatcher.edges.ledger.inspection import flaws
-from dispatcher.edges.ledger.schema import ACT, ENTRY, EVENT, MOUNT, PLACE, REFUSAL
+from dispatcher.edges.ledger.schema import ACT, ENTRY, ERRAND, EVENT, MOUNT, PLACE, REFUSAL
 from dispatcher.edges.ledger.writer import SqlWriter
 from dispatcher.errors import ConfigInvalid, DispatcherError, InvariantBroken, NotNow
 from dispatcher.ports import Clock
@@ -266,6 +266,13 @@ class SqlLedger:
         return (
             None if line is None else Refusals(line["count"], rows.read_time(line["last_at"]))
         )
+
+    def last_did(self, errand: str) -> datetime | None:
+        """See `ports.Ledger.last_did`."""
+        query = select(ERRAND.c.at).where(ERRAND.c.name == errand)
+        with self._reading() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else rows.read_time(found)
 
     def history(self, entry_id: str) -> tuple[Event, ...]:
         """Return every change of state of a message and its deliveries, oldest first."""

@@ -34,6 +34,7 @@ from dispatcher.edges.ledger.schema import (
     COUNTER,
     DELIVERY,
     ENTRY,
+    ERRAND,
     EVENT,
     FOREIGN,
     OPENING,
@@ -66,6 +67,9 @@ _PLACE: Final = upsert(PLACE).on_conflict_do_update(
 _REFUSAL: Final = upsert(REFUSAL).on_conflict_do_update(
     index_elements=["mailbox"],
     set_={"count": REFUSAL.c.count + 1, "last_at": upsert(REFUSAL).excluded.last_at},
+)
+_ERRAND: Final = upsert(ERRAND).on_conflict_do_update(
+    index_elements=["name"], set_={"at": upsert(ERRAND).excluded.at}
 )
 _COUNT: Final = (
     update(COUNTER)
@@ -227,6 +231,10 @@ class SqlWriter:
         self.flush()
         for entry in self._entries_at(tuple(refs)):
             self._stage(entry, life.Step(replace(entry, keyword_set=True), ()))
+
+    def did(self, errand: str, at: datetime) -> None:
+        """See `ports.Writer.did`."""
+        self._many(_ERRAND, [{"name": errand, "at": rows.stored_time(life.utc(at))}])
 
     def login_refused(self, mailbox: str) -> None:
         """See `ports.Writer.login_refused`."""
