@@ -18,7 +18,7 @@ demo: $(STAMP)  ## the whole program with embedded servers; needs only Python an
 	$(BIN)/sidep-dispatcher demo
 
 test: packages $(ALL_EXTRAS) lint types imports deps  ## everything, on real servers
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist worksteal
 
 check: $(STAMP) lint types imports  ## the quick part, under a minute
 	$(BIN)/pytest -q -m 'not slow' tests/unit tests/architecture tests/crash

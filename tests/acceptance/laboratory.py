@@ -172,7 +172,7 @@ def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> tupl
     """Signal a service and wait for its end; return its exit status and the seconds it took."""
     began = time.monotonic()
     process.send_signal(number)
-    status = process.wait(timeout=20)
+    status = process.wait(timeout=60)
     return status, time.monotonic() - began
 
 

@@ -43,7 +43,7 @@ def test_killed_at_random_moments_every_certificate_lies_once_in_its_folder(
         assert process.poll() is None, "the service ended by itself"
         process.send_signal(signal.SIGKILL)
         kills += 1
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         _assert_no_copy_twice(laboratory)
 
     for _ in range(5):

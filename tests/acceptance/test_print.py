@@ -205,7 +205,7 @@ def live_and_die(printing: Laboratory, printers: Printers, rng: random.Random) -
     time.sleep(rng.uniform(0, 0.3))  # noqa: TID251 - the random moment is the test
     assert process.poll() is None
     process.send_signal(signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait(timeout=60)
 
 
 def test_what_waits_for_a_person_is_printed_when_asked_and_again_when_asked(

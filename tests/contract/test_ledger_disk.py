@@ -122,7 +122,7 @@ def test_a_first_start_with_any_room_makes_a_whole_ledger_or_none(disk: SmallDis
 def test_a_first_start_that_is_killed_leaves_a_whole_ledger_or_none_and_the_next_clears_up(
     tmp_path: Path,
 ) -> None:
-    subprocess.run([sys.executable, str(PROGRAM), str(tmp_path)], check=True, timeout=120)
+    subprocess.run([sys.executable, str(PROGRAM), str(tmp_path)], check=True, timeout=500)
     seen: set[str] = set()
     outcomes = set()
     for directory in sorted(tmp_path.iterdir()):
