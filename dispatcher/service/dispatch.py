@@ -335,7 +335,10 @@ class Dispatch:
     def _proven(self, writer: Writer, job: Job, receipt: Receipt) -> Entry:
         _log.info("certificate_delivered", **_names(job), already_there=receipt.already_there)
         return writer.move(
-            job.delivery.id, DeliveryState.DELIVERED, reference=receipt.reference
+            job.delivery.id,
+            DeliveryState.DELIVERED,
+            because=receipt.remark,
+            reference=receipt.reference,
         )
 
     def _postponed(self, writer: Writer, job: Job, error: Unavailable) -> Entry:
