@@ -12,6 +12,10 @@ from dispatcher.core.finess import FinessET
 # CUPS prints a job from its beginning when it was killed or restarted in the midst of it.
 MAYBE_TWICE: Final = "CUPS was restarted while it printed: there may be two copies"
 
+# What a job that goes on says of itself when nothing keeps it from its end.
+PRINTING: Final = "printing"
+IN_LINE: Final = "waiting in line"
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
