@@ -19,7 +19,7 @@ from dispatcher.core.routing import Kind, Printing, Rules, Target
 from dispatcher.edges import cups, log, token
 from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.clock import SystemClock
-from dispatcher.edges.cups import CupsQueue, CupsServer
+from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
@@ -145,13 +145,20 @@ def reader(
 
 
 @contextmanager
-def open_desk(chosen: Configuration, rules: RulesInForce | None = None) -> Iterator[Desk]:
-    """Open everything that the work on mailboxes needs."""
+def open_desk(
+    chosen: Configuration, rules: RulesInForce | None = None, *, serving: bool = False
+) -> Iterator[Desk]:
+    """Open everything that the work on mailboxes needs.
+
+    `serving`: certificates are going to be printed, so that CUPS is to remember its
+    restarts from now on.
+    """
     in_force = rules or RulesInForce(chosen)
     with (
         open_ledger(chosen) as ledger,
         open_inspector() as inspector,
         _printing(chosen) as server,
+        _remembering(server, in_force, begin=serving),
     ):
         destinations = Destinations(ledger, in_force, server)
         yield Desk(ledger, CLOCK, reader(chosen, inspector, in_force), destinations.find)
@@ -159,12 +166,24 @@ def open_desk(chosen: Configuration, rules: RulesInForce | None = None) -> Itera
 
 @contextmanager
 def _printing(chosen: Configuration) -> Iterator[CupsServer]:
-    """Make the way to cupsd; its helper starts with the first print and ends here."""
-    server = CupsServer(chosen.settings.cups.server)
+    """Make the way to cupsd; its helper starts when it is first asked and ends here."""
+    server = CupsServer(chosen.settings.cups.server, clock=CLOCK)
     try:
         yield server
     finally:
         server.close()
+
+
+@contextmanager
+def _remembering(server: CupsServer, rules: RulesInForce, *, begin: bool) -> Iterator[None]:
+    """Let CUPS remember its restarts while the block runs; see `Vigil`."""
+    vigil = Vigil(server, lambda: bool(routing_file.print_targets(rules())))
+    if begin:
+        vigil.start()
+    try:
+        yield
+    finally:
+        vigil.stop()
 
 
 def ledger_path(chosen: Configuration) -> Path:

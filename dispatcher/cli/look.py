@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -16,11 +16,13 @@ from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config, EntryId
 from dispatcher.cli.screen import local, notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import Json, assessment_shape, balance_shape, entry_shape
 from dispatcher.core.certificate import HoldReason
+from dispatcher.core.delivery import MAYBE_TWICE
 from dispatcher.core.ledger import Act, DeliveryState, Entry, Event, State
 from dispatcher.errors import DispatcherError
 from dispatcher.ports import Ledger
 from dispatcher.service.assess import Assessment, assess
 from dispatcher.service.decisions import NotAsked
+from dispatcher.service.hindrance import Hindrance, hindrances
 from dispatcher.service.verify import verify as differences_of
 
 
@@ -79,6 +81,8 @@ def show(entry_id: EntryId, as_json: AsJson = False, config: Config = DEFAULT_CO
         assessment = _read_again(entry, chosen, inspector)
     shape = entry_shape(entry)
     shape["detail"] = entry.detail
+    for told, delivery in zip(shape["deliveries"], entry.deliveries, strict=True):
+        told["because"] = delivery.because
     shape["history"] = [_event_shape(event) for event in history]
     shape["decisions"] = [_act_shape(act) for act in acts]
     until = entry.purge_at
@@ -134,10 +138,11 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
         "difference": balance.difference,
         "failing": sum(1 for e in entries if _failing(e)),
         "removed_by_others": [e.id for e in unsettled if not e.present],
+        "maybe_printed_twice": [e.id for e in entries if _maybe_twice(e)],
         "held": dict(Counter(e.reason.value for e in entries if e.reason is not None)),
         "oldest_unsettled": None if oldest is None else _oldest_shape(oldest, now),
         "mailboxes": [_mailbox_shape(ledger, name) for name in chosen.settings.mailboxes],
-        "targets": _target_shapes(entries, chosen),
+        "targets": _target_shapes(ledger, entries, chosen),
         "rules": {"digest": chosen.rules.digest, "sites": len(chosen.rules.sites)},
         "service": {"running": wiring.is_running(chosen)},
     }
@@ -146,6 +151,10 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
 def _failing(entry: Entry) -> bool:
     waits = {DeliveryState.DECIDED, DeliveryState.IN_DOUBT}
     return any(d.attempts and d.state in waits for d in entry.deliveries)
+
+
+def _maybe_twice(entry: Entry) -> bool:
+    return any(MAYBE_TWICE in delivery.because for delivery in entry.deliveries)
 
 
 def _oldest_shape(entry: Entry, now: datetime) -> Json:
@@ -167,9 +176,10 @@ def _mailbox_shape(ledger: Ledger, name: str) -> Json:
     }
 
 
-def _target_shapes(entries: Iterable[Entry], chosen: wiring.Configuration) -> list[Json]:
+def _target_shapes(
+    ledger: Ledger, entries: Sequence[Entry], chosen: wiring.Configuration
+) -> list[Json]:
     counts: dict[tuple[str, str], Counter[str]] = {}
-    because: dict[tuple[str, str], str] = {}
     for site in chosen.rules.sites.values():
         for target in site.targets:
             counts[str(site.finess), target.name] = Counter()
@@ -177,14 +187,20 @@ def _target_shapes(entries: Iterable[Entry], chosen: wiring.Configuration) -> li
         for delivery in entry.deliveries:
             key = (str(entry.site), delivery.target)
             counts.setdefault(key, Counter())[delivery.state.value] += 1
-            if delivery.state is not DeliveryState.DELIVERED and delivery.because:
-                because[key] = delivery.because
     states = [state.value for state in DeliveryState]
+    found = hindrances(ledger, entries)
     return [
-        {"site": key[0], "target": key[1], "because": because.get(key)}
+        {"site": key[0], "target": key[1]}
+        | _hindrance_shape(found.get(key))
         | {state: count[state] for state in states}
         for key, count in sorted(counts.items())
     ]
+
+
+def _hindrance_shape(hindrance: Hindrance | None) -> Json:
+    if hindrance is None:
+        return {"because": None, "since": None}
+    return {"because": hindrance.because, "since": hindrance.since_at.isoformat()}
 
 
 def _print_status(shape: Json) -> None:
@@ -202,6 +218,9 @@ def _print_status(shape: Json) -> None:
     if shape["removed_by_others"]:
         ids = ", ".join(shape["removed_by_others"])
         screen().print(f"[red]Removed from the mailbox by others before delivery: {ids}[/]")
+    if shape["maybe_printed_twice"]:
+        ids = ", ".join(shape["maybe_printed_twice"])
+        screen().print(f"[yellow]Perhaps on paper twice (CUPS was restarted): {ids}[/]")
     print_table(
         "Mailboxes",
         ("mailbox", "last good contact", "uidvalidity"),
@@ -214,11 +233,11 @@ def _print_status(shape: Json) -> None:
     waits = ("waiting", "delivering", "in_doubt")
     print_table(
         "Sites",
-        ("site", "target", "delivered", "to do", "under way", "held", "because"),
+        ("site", "target", "delivered", "to do", "under way", "held", "because", "since"),
         (
             (
                 t["site"], t["target"], t["delivered"], t["decided"],
-                sum(t[state] for state in waits), t["held"], t["because"],
+                sum(t[state] for state in waits), t["held"], t["because"], _local(t["since"]),
             )
             for t in shape["targets"]
         ),

@@ -45,7 +45,10 @@ def run(
         for sentence in chosen.settings.not_in_effect():
             _log.warning("setting_is_not_in_effect", what=sentence)
     rules = wiring.RulesInForce(chosen)
-    with wiring.daemon_lock(chosen), wiring.open_desk(chosen, rules) as desk:
+    with (
+        wiring.daemon_lock(chosen),
+        wiring.open_desk(chosen, rules, serving=True) as desk,
+    ):
         check_balance(desk.ledger)
         mailboxes = _with_keywords(chosen)
         outcome = None

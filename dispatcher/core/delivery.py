@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from dispatcher.core.certificate import Document
 from dispatcher.core.finess import FinessET
+
+# CUPS prints a job from its beginning when it was killed or restarted in the midst of it.
+MAYBE_TWICE: Final = "CUPS was restarted while it printed: there may be two copies"
+
+# What a job that goes on says of itself when nothing keeps it from its end.
+PRINTING: Final = "printing"
+IN_LINE: Final = "waiting in line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +50,10 @@ class Accepted:
 class Receipt:
     """Proof of delivery. `reference` finds the copy again and names nobody.
 
-    `already_there` says that the same content lay there before this attempt.
+    `already_there` says that the same content lay there before this attempt. `remark` says
+    in words what a person should know of it, without patient data.
     """
 
     reference: str
     already_there: bool = False
+    remark: str = ""

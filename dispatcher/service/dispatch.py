@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from dispatcher.core.certificate import Document, HoldReason
-from dispatcher.core.delivery import Accepted, Order, Receipt
+from dispatcher.core.delivery import IN_LINE, PRINTING, Accepted, Order, Receipt
 from dispatcher.core.ledger import (
     UNDER_WAY,
     Delivery,
@@ -25,6 +25,7 @@ from dispatcher.errors import Failed, InDoubt, InvariantBroken, Refused, Unavail
 from dispatcher.ports import Destination, Outcome, Writer
 from dispatcher.service.desk import Desk
 from dispatcher.service.gate import target_of, wait_for
+from dispatcher.service.hindrance import Overdue
 from dispatcher.service.lanes import Ended, Lane, Lanes
 
 _log = structlog.get_logger(__name__)
@@ -78,6 +79,7 @@ class Dispatch:
         self._under_way: dict[Lane, tuple[Sequence[Job], Record]] = {}
         self._resting: dict[Lane, datetime] = {}
         self._going: Counter[Lane] = Counter()
+        self._overdue = Overdue(desk.ledger, desk.clock)
 
     @property
     def idle(self) -> bool:
@@ -186,6 +188,7 @@ class Dispatch:
             if is_followed(delivery)
         ]
         self._going = Counter(job.lane for job in jobs)
+        self._overdue.look((job.entry, job.delivery) for job in jobs)
         ready = [job for job in jobs if not self._lanes.busy(job.lane)]
         before = {job.entry.id: job.entry for job in ready}
         after = self._run(ready, _follow, self._followed)
@@ -301,7 +304,7 @@ class Dispatch:
                 return self._gave_up(writer, job, answer)
             case Unavailable():
                 self._rest(job, answer)
-                return job.entry
+                return self._out_of_sight(writer, job, str(answer))
             case Refused():
                 # A person ended it at the destination: not repeated, not sent elsewhere.
                 return self._held(writer, job, HoldReason.TARGET_REFUSED, str(answer))
@@ -312,9 +315,15 @@ class Dispatch:
     def _taken(self, writer: Writer, job: Job, accepted: Accepted) -> Entry:
         if job.delivery.reference != accepted.reference:
             _log.info("delivery_was_accepted", **_names(job))
-        elif accepted.because:
+        elif accepted.because not in {"", PRINTING, IN_LINE}:
             _log.warning("delivery_is_hindered", **_names(job), because=accepted.because)
         return writer.accepted(job.delivery.id, accepted.reference, accepted.because)
+
+    def _out_of_sight(self, writer: Writer, job: Job, because: str) -> Entry:
+        """Record that nobody knows for now how far it is: `status` tells."""
+        if because == job.delivery.because or job.delivery.reference is None:
+            return job.entry
+        return writer.accepted(job.delivery.id, job.delivery.reference, because)
 
     def _gave_up(self, writer: Writer, job: Job, error: Failed) -> Entry:
         """Try again a few times; then its fallback takes over, or a person."""
@@ -335,7 +344,10 @@ class Dispatch:
     def _proven(self, writer: Writer, job: Job, receipt: Receipt) -> Entry:
         _log.info("certificate_delivered", **_names(job), already_there=receipt.already_there)
         return writer.move(
-            job.delivery.id, DeliveryState.DELIVERED, reference=receipt.reference
+            job.delivery.id,
+            DeliveryState.DELIVERED,
+            because=receipt.remark,
+            reference=receipt.reference,
         )
 
     def _postponed(self, writer: Writer, job: Job, error: Unavailable) -> Entry:

@@ -10,7 +10,9 @@ from typing import IO
 import pytest
 
 from tests.acceptance.laboratory import Laboratory
+from tests.acceptance.printers import Printers, lay_out
 from tests.acceptance.privacy import Secrets
+from tests.servers.cupsd import Cupsd
 from tests.servers.dovecot import Bal
 
 
@@ -36,6 +38,19 @@ def laboratory(tmp_path: Path, bal: Bal, logs: IO[bytes]) -> Iterator[Laboratory
     yield found
     if found.ledger.exists():
         found.assert_closed()
+
+
+@pytest.fixture
+def printers(cupsd: Cupsd) -> Printers:
+    """Return a printer for each of the six sites."""
+    return Printers(cupsd)
+
+
+@pytest.fixture
+def printing(laboratory: Laboratory, printers: Printers) -> Laboratory:
+    """Return a laboratory whose six sites have a folder and a printer each."""
+    lay_out(laboratory, printers, str(printers.cupsd.socket))
+    return laboratory
 
 
 Build = Callable[..., Laboratory]

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -20,13 +21,20 @@ from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Printing
 from dispatcher.edges.clock import SystemClock
-from dispatcher.edges.cups import CupsQueue, CupsServer, Limits, available, printer_reasons
+from dispatcher.edges.cups import (
+    CupsQueue,
+    CupsServer,
+    Limits,
+    Vigil,
+    available,
+    printer_reasons,
+)
 from dispatcher.edges.cups.absence import Start, View
 from dispatcher.edges.cups.jobs import Job, QueueState, Reference
 from dispatcher.edges.cups.settings import CupsdConf
 from dispatcher.errors import Failed, InDoubt, Refused, Unavailable
 from dispatcher.ports import Outcome
-from tests.servers.cupsd import Cupsd, Mode, Setup
+from tests.servers.cupsd import BlackHole, Cupsd, Mode, Setup
 
 SITE = FinessET("990000010")
 NAME = "990000010_21048BC000020_DUPONT_Zoé.pdf"
@@ -574,6 +582,45 @@ def _gone(pid: int | None) -> bool:
     return "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+def test_a_vigil_lets_cups_remember_its_restarts_before_anything_is_printed() -> None:
+    with Cupsd() as cupsd:
+        cupsd.add_queue("q")
+        server = CupsServer(str(cupsd.socket), clock=SystemClock())
+        wanted = threading.Event()
+        asked = threading.Event()
+
+        def is_wanted() -> bool:
+            asked.set()
+            return wanted.is_set()
+
+        vigil = Vigil(server, is_wanted, soon=0.05)
+        vigil.start()
+        assert asked.wait(_SECONDS)
+        assert server.look("q", watch=False).starts == (), "nothing prints here"
+        cupsd.stop()  # it does not answer yet, and that is waited for
+        wanted.set()
+        asked.clear()
+        assert asked.wait(_SECONDS)
+        cupsd.start()
+        until(lambda: server.look("q", watch=False).starts or None)
+        vigil.stop()
+        server.close()
+
+
+def test_closing_does_not_wait_for_a_server_that_never_answers() -> None:
+    with BlackHole() as hole, ThreadPoolExecutor(1) as pool:
+        server = CupsServer(hole.address, limits=Limits(silence=600.0))
+        stuck = pool.submit(CupsQueue(server, "any", Printing()).deliver, [order()])
+        until(lambda: server.pid)
+        server.close()
+        assert isinstance(stuck.result(_SECONDS)[0], Unavailable)
+        assert server.pid is None
+        assert isinstance(
+            CupsQueue(server, "any", Printing()).deliver([order()])[0], Unavailable
+        )
+        assert server.pid is None, "none is started after the end"
+
+
 def test_a_server_is_reached_by_host_and_port_too(cupsd: Cupsd, name: str) -> None:
     server = CupsServer(cupsd.address)
     reference(CupsQueue(server, name, Printing()).deliver([order()])[0])
@@ -629,52 +676,53 @@ def job(*, ended_at: int | None, title: str | None = "other", created: int = 900
 @pytest.mark.parametrize(
     ("view", "conf", "doubt"),
     [
-        pytest.param(View((), QUEUE, (Start(900_000, None),), 0), KEEPS, None, id="proven"),
+        pytest.param(View((), QUEUE, (Start(900_000),), 0), KEEPS, None, id="proven"),
         pytest.param(
-            View((job(ended_at=999_000),), QUEUE, (Start(900_000, None),), 0), None, None,
+            View((job(ended_at=999_000),), QUEUE, (Start(900_000),), 0), None, None,
             id="an older job is still shown",
         ),
         pytest.param(
-            View((job(ended_at=1_000_000),), QUEUE, (Start(900_000, None),), 0), None,
+            View((job(ended_at=1_000_000),), QUEUE, (Start(900_000),), 0), None,
             "forgotten", id="a younger one proves nothing",
         ),
         pytest.param(
-            View((), QUEUE, (Start(900_000, None),), 0), CupsdConf(history=50), "forgotten",
+            View((), QUEUE, (Start(900_000),), 0), CupsdConf(history=50), "forgotten",
             id="history too short",
         ),
         pytest.param(
-            View((job(ended_at=None),) * 3, QUEUE, (Start(900_000, None),), 0),
+            View((job(ended_at=None),) * 3, QUEUE, (Start(900_000),), 0),
             CupsdConf(max_jobs=3), "forgotten", id="history full",
         ),
         pytest.param(
-            View((), QUEUE, (Start(900_000, 1_000_050),), 0), KEEPS, "restarted",
+            View((), QUEUE, (Start(900_000, (1_000_050,)),), 0), KEEPS, "restarted",
             id="restarted since",
         ),
         pytest.param(
-            View((), QUEUE, (Start(900_000, 999_999),), 0), KEEPS, None, id="restarted before"
+            View((), QUEUE, (Start(900_000, (999_999,)),), 0), KEEPS, None,
+            id="restarted before",
         ),
         pytest.param(
-            View((), QUEUE, (Start(900_000, 1_000_000),), 0), KEEPS, "restarted",
+            View((), QUEUE, (Start(900_000, (1_000_000,)),), 0), KEEPS, "restarted",
             id="restarted in the same second",
         ),
         pytest.param(View((), QUEUE, (), 0), KEEPS, "restarted", id="restarts unknown"),
         pytest.param(
-            View((), QUEUE, (Start(900_000, 999_000),), -2000), KEEPS, "restarted",
+            View((), QUEUE, (Start(900_000, (999_000,)),), -2000), KEEPS, "restarted",
             id="its clock may be behind",
         ),
         pytest.param(
-            View((), QUEUE, (Start(900_000, None),), None), KEEPS, "not known",
+            View((), QUEUE, (Start(900_000),), None), KEEPS, "not known",
             id="its clock unknown",
         ),
         pytest.param(
-            View((), None, (Start(900_000, None),), 0), KEEPS, "queue", id="queue deleted"
+            View((), None, (Start(900_000),), 0), KEEPS, "queue", id="queue deleted"
         ),
         pytest.param(
             View((job(ended_at=None, title=None, created=1_000_001),), QUEUE,
-                 (Start(900_000, None),), 0), KEEPS, "hides", id="a newer job without title",
+                 (Start(900_000),), 0), KEEPS, "hides", id="a newer job without title",
         ),
         pytest.param(
-            View((job(ended_at=None, title=None),), QUEUE, (Start(900_000, None),), 0), KEEPS,
+            View((job(ended_at=None, title=None),), QUEUE, (Start(900_000),), 0), KEEPS,
             None, id="an older job without title",
         ),
     ],

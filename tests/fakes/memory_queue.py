@@ -30,6 +30,7 @@ class MemoryQueue:
         self.down: Unavailable | None = None
         self.lose_next_answer = False
         self.remembers = True
+        self.remark = ""
 
     def finish(self, end: End = "done") -> None:
         """Let every job that goes on come to this end."""
@@ -76,7 +77,7 @@ class MemoryQueue:
             case "going":
                 return Accepted(reference, job.because)
             case "done":
-                return Receipt(reference)
+                return Receipt(reference, remark=self.remark)
             case "aborted":
                 return Failed("the job was aborted")
             case "canceled":

@@ -11,13 +11,13 @@ from dispatcher.edges.cups.settings import CupsdConf
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What one subscription tells: from `since` on it saw, and `started` was the last start.
+    """What one subscription tells: from `since` on it saw, and the server started `at` these.
 
     `printer-config-change-time` does not tell of restarts: CUPS keeps it over them.
     """
 
     since: int
-    started: int | None
+    at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,11 @@ class View:
     def runs_since(self, moment: float) -> bool:
         """Whether cupsd has surely run without a break since then (on its own clock)."""
         # Whole seconds, rounded down: a start may have been nearly one later.
-        return any(max(start.since, start.started or 0) + 1 <= moment for start in self.starts)
+        return any(max((start.since, *start.at)) + 1 <= moment for start in self.starts)
+
+    def restarts(self) -> frozenset[int]:
+        """Return every start of cupsd that is known to be before this, on its own clock."""
+        return frozenset(moment for start in self.starts for moment in start.at)
 
     def on_server(self, at: datetime | None) -> float | None:
         """Return the earliest that a moment of ours can have been on the server's clock."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from dispatcher.core.delivery import Accepted, Receipt
+from dispatcher.core.delivery import IN_LINE, PRINTING, Accepted, Receipt
 from dispatcher.edges.cups import wire
 from dispatcher.edges.cups.words import printer_reasons
 from dispatcher.errors import Failed, InDoubt, Refused
@@ -192,10 +192,10 @@ def because(job: Job, queue: QueueState | None) -> str:
     if job.state == _HELD:
         return _joined("held in CUPS until somebody releases it", trouble)
     if job.state in {_PROCESSING, _STOPPED}:
-        return trouble or "printing"
+        return trouble or PRINTING
     if queue is not None and not queue.accepting:
         trouble = _joined(trouble, "the queue rejects new jobs")
-    return trouble or "waiting in line"
+    return trouble or IN_LINE
 
 
 def _joined(*words: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ class Died(Silent):
 
 
 class Process:
-    """One worker, started when it is first needed. Not shared between threads."""
+    """One worker, started when it is first needed. Threads take turns, but for `close`."""
 
     def __init__(self, environment: Mapping[str, str], limits: Limits) -> None:
         self._environment = environment
@@ -47,6 +48,7 @@ class Process:
         self._child: subprocess.Popen[bytes] | None = None
         self._sock: socket.socket | None = None
         self._calls = 0
+        self._closed = threading.Event()
 
     @property
     def pid(self) -> int | None:
@@ -92,6 +94,14 @@ class Process:
         if child is not None:
             child.wait()  # a killed process without open files ends at once
 
+    def close(self) -> None:
+        """Let whoever waits for the worker wait no more, and start none again."""
+        self._closed.set()
+        child = self._child
+        if child is not None:
+            with contextlib.suppress(OSError):
+                child.kill()
+
     def _running(self) -> socket.socket:
         if self._calls >= self._limits.calls:
             self.end()
@@ -100,6 +110,8 @@ class Process:
         return self._sock if self._sock is not None else self._started()
 
     def _started(self) -> socket.socket:
+        if self._closed.is_set():
+            raise Silent
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -114,6 +126,9 @@ class Process:
                 ours.close()
                 raise Unavailable("the print worker cannot be started") from error
         self._sock = ours
+        if self._closed.is_set():  # meanwhile: whoever closed saw no worker to end
+            self.end()
+            raise Silent
         ours.settimeout(self._limits.start)
         try:
             self.answer()  # its first word, once pycups is loaded

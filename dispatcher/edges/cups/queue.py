@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from dispatcher.core.delivery import Accepted, Order, Receipt
+from dispatcher.core.delivery import MAYBE_TWICE, Accepted, Order, Receipt
 from dispatcher.core.routing import Printing
 from dispatcher.edges.cups.absence import View
 from dispatcher.edges.cups.checks import findings
@@ -15,7 +15,7 @@ from dispatcher.edges.cups.settings import CupsdConf
 from dispatcher.errors import InDoubt, Refused, Unavailable
 from dispatcher.ports import Finding, Outcome
 
-_MAYBE_TWICE = "CUPS was restarted while it printed: the paper may come out twice"
+_HIDDEN = "Write `JobPrivateValues default` in cupsd.conf, in its <Policy>, and restart CUPS."
 
 
 class CupsQueue:
@@ -25,9 +25,8 @@ class CupsQueue:
         self._server = server
         self._queue = queue
         self._printing = printing
-        # When each job was first seen at work, to notice that CUPS began it again.
-        self._began: dict[str, int] = {}
-        self._told: set[str] = set()
+        # The restarts of cupsd that each job surely had not begun before.
+        self._unbegun: dict[str, frozenset[int]] = {}
 
     # --- making --------------------------------------------------------------------------
 
@@ -58,12 +57,12 @@ class CupsQueue:
             jobs = view.titled(order.id)
             there = self._whole(jobs, order.intended_at, view)
             if there is not None:
-                return self._taken(there)
+                return self._taken(there, view)
             self._must_accept(view)
             self._remove(jobs)
             options = options_of(self._printing)
             job = self._server.submit(self._queue, order.id, options, order.document.content)
-            return self._taken(job, fresh=True)
+            return self._taken(job, view, fresh=True)
         except (Unavailable, Refused, InDoubt) as error:
             return error
 
@@ -78,17 +77,20 @@ class CupsQueue:
                 f"the queue {self._queue} rejects jobs", hint=f"cupsaccept {self._queue}"
             )
 
-    def _taken(self, job: Job, *, fresh: bool = False) -> Receipt | Accepted:
+    def _taken(self, job: Job, view: View, *, fresh: bool = False) -> Receipt | Accepted:
         """Return the outcome of a job that is there; its end is told by `follow`."""
         reference = job.reference(self._server.name)
         if reference is None or (fresh and job.empty):
             raise InDoubt(
                 "CUPS took the job and hides it from the service's user",
-                hint="Write `JobPrivateValues none` in cupsd.conf, in its <Policy>.",
+                hint=_HIDDEN,
             )
+        if fresh:
+            self._unbegun[reference.uuid] = view.restarts()
+        twice = self._maybe_twice(job, view)
         if job.completed_well:
-            return Receipt(str(reference), already_there=not fresh)
-        return Accepted(str(reference))
+            return Receipt(str(reference), already_there=not fresh, remark=twice)
+        return Accepted(str(reference), twice)
 
     # --- finding -------------------------------------------------------------------------
 
@@ -101,7 +103,7 @@ class CupsQueue:
         jobs = view.titled(order.id)
         there = self._whole(jobs, order.intended_at, view)
         if there is not None:
-            return self._found(there, view)
+            return self._taken(there, view)
         if self._was_empty(order, jobs, view):
             return None
         why = view.why_not_absent(order.intended_at, None)
@@ -113,15 +115,6 @@ class CupsQueue:
                 hint="Look at the printer; `retry` prints, `discard` closes.",
             )
         return None
-
-    def _found(self, job: Job, view: View) -> Receipt | Accepted:
-        """Return the outcome of a job found; told when a restart may have doubled it."""
-        outcome = self._taken(job)
-        started = max((start.started or 0 for start in view.starts), default=0)
-        at_work = job.processing is not None and (job.completed or started) >= started
-        if at_work and job.created is not None and started > job.created:
-            return Accepted(outcome.reference, _MAYBE_TWICE)
-        return outcome
 
     def _was_empty(self, order: Order, jobs: Sequence[Job], view: View) -> bool:
         """Remove empty jobs; return whether one of them is all that this attempt made.
@@ -191,29 +184,29 @@ class CupsQueue:
         if job is None:
             return _vanished(reference, view)
         outcome = verdict(job, view.queue, reference)
-        again = self._began_again(job, reference, view)
-        if again and isinstance(outcome, Accepted):
-            return Accepted(outcome.reference, f"{outcome.because}; {again}")
-        if again and isinstance(outcome, Receipt) and reference.uuid not in self._told:
-            # Told once, so that the ledger's history has it; the next look ends it.
-            self._told.add(reference.uuid)
-            return Accepted(outcome.reference, again)
+        twice = self._maybe_twice(job, view)
         if job.ended:
-            self._began.pop(reference.uuid, None)
-            self._told.discard(reference.uuid)
+            self._unbegun.pop(reference.uuid, None)
+        if twice and isinstance(outcome, Accepted):
+            return Accepted(outcome.reference, f"{outcome.because}; {twice}")
+        if twice and isinstance(outcome, Receipt):
+            return Receipt(outcome.reference, remark=twice)
         return outcome
 
-    def _began_again(self, job: Job, reference: Reference, view: View) -> str:
-        """Return words when CUPS, restarted in mid-print, prints a job from its beginning."""
+    def _maybe_twice(self, job: Job, view: View) -> str:
+        """Return words when CUPS may have begun a job, been restarted, and begun it again.
+
+        Of a job that had begun when it was first looked at after a restart, CUPS does not
+        tell whether it had begun before too.
+        """
+        if job.uuid is None or job.created is None:
+            return ""
         if job.processing is None:
+            self._unbegun[job.uuid] = view.restarts()
             return ""
-        began = self._began.setdefault(reference.uuid, job.processing)
-        if view.runs_since(began):
-            return ""
-        restarted = any((start.started or 0) >= began for start in view.starts)
-        if restarted and (job.processing > began or not job.ended):
-            return _MAYBE_TWICE
-        return ""
+        risky = view.restarts() - self._unbegun.get(job.uuid, frozenset())
+        within = (job.created <= at <= (job.completed or at) for at in risky)
+        return MAYBE_TWICE if any(within) else ""
 
     # --- looking after -------------------------------------------------------------------
 
@@ -254,7 +247,7 @@ def _vanished(reference: Reference, view: View) -> Outcome:
     if hidden:
         return Unavailable(
             "CUPS hides its jobs from the service's user",
-            hint="Write `JobPrivateValues none` in cupsd.conf, in its <Policy>.",
+            hint=_HIDDEN,
         )
     return InDoubt(
         f"CUPS does not know job {reference.job} any more",

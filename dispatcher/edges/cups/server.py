@@ -144,7 +144,8 @@ class CupsServer:
             raise self._unreachable() from error
 
     def close(self) -> None:
-        """End the worker; a later call starts a new one. Never raises."""
+        """End the worker, also in the midst of a request; later calls fail. Never raises."""
+        self._process.close()
         with contextlib.suppress(Unavailable), self._turn(rested=True):
             self._process.end()
 
@@ -266,7 +267,7 @@ def _view(said: wire.Said, ahead: float | None) -> View:
     return View(
         jobs=tuple(Job.read(job) for job in said["jobs"]),
         queue=QueueState.read(said.get("queue")),
-        starts=tuple(Start(since, started) for since, started in said["starts"]),
+        starts=tuple(Start(since, tuple(times)) for since, times in said["starts"]),
         ahead=ahead,
     )
 

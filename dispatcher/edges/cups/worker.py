@@ -130,10 +130,10 @@ def _plain(value: object) -> bool:
     return all(isinstance(one, str | int | bool | None) for one in many)
 
 
-def _starts(connection: Any, *, make: bool) -> list[list[int | None]]:
-    """Return [since, started] of every subscription to the server's starts.
+def _starts(connection: Any, *, make: bool) -> list[list[Any]]:
+    """Return [since, times] of every subscription to the server's starts.
 
-    `since` is from when on it tells; `started` when the server started last, None: never.
+    `since` is from when on it tells; `times` are those at which the server started.
     """
     try:
         found = connection.getSubscriptions(_SERVER_URI)
@@ -148,7 +148,7 @@ def _starts(connection: Any, *, make: bool) -> list[list[int | None]]:
     try:
         if make:
             _watch(connection, ours)
-        return [[since, _last_start(connection, number)] for number, since in ours.items()]
+        return [[since, _started(connection, number)] for number, since in ours.items()]
     except cups.IPPError:  # a policy may forbid it: then nothing is known
         return []
 
@@ -179,14 +179,13 @@ def _server_now(connection: Any, ours: Mapping[int, int]) -> int:
     raise cups.IPPError(_NOT_FOUND, "no queue")
 
 
-def _last_start(connection: Any, number: int) -> int | None:
+def _started(connection: Any, number: int) -> list[int]:
     events = connection.getNotifications([number])["events"]
-    starts = [
+    return [
         event["printer-up-time"]
         for event in events
         if event.get("notify-subscribed-event") == "server-started"
     ]
-    return max(starts, default=None)
 
 
 def _submit(connection: Any, sock: socket.socket, said: wire.Said) -> wire.Said:
