@@ -46,17 +46,27 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The ports and the reader: what the work on a mailbox needs."""
+    """The ports and the reader: what the work on a mailbox needs.
+
+    `destination` takes certificates. `single` finds the same places for pages of our own,
+    which come once, whatever the copies of a certificate; without it they are the same.
+    """
 
     ledger: Ledger
     clock: Clock
     reader: Reader
     destination: FindDestination
+    single: FindDestination | None = None
 
     @property
     def policy(self) -> Policy:
         """Settings that decide."""
         return self.reader.policy
+
+    @property
+    def page_destination(self) -> FindDestination:
+        """Finds where pages of our own go."""
+        return self.single or self.destination
 
     @property
     def rules(self) -> Rules:
