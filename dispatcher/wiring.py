@@ -157,7 +157,7 @@ def open_desk(chosen: Configuration, rules: RulesInForce | None = None) -> Itera
     ):
         destinations = Destinations(ledger, in_force, server)
         work = reader(chosen, inspector, in_force)
-        yield Desk(ledger, CLOCK, work, destinations.find, destinations.single)
+        yield Desk(ledger, CLOCK, work, destinations.find, destinations.single, paper)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dispatcher.core.ledger import Identity
 from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Terms
 from dispatcher.core.routing import Rules
-from dispatcher.ports import Apart, Clock, Destination, Inspector, Ledger
+from dispatcher.ports import Apart, Clock, Destination, Inspector, Ledger, Paper
 
 FindDestination = Callable[[FinessET, str], Destination | None]
 
@@ -50,6 +50,7 @@ class Desk:
 
     `destination` takes certificates. `single` finds the same places for pages of our own,
     which come once, whatever the copies of a certificate; without it they are the same.
+    `paper` returns what draws such pages; without it there are none.
     """
 
     ledger: Ledger
@@ -57,6 +58,7 @@ class Desk:
     reader: Reader
     destination: FindDestination
     single: FindDestination | None = None
+    paper: Callable[[], Paper] | None = None
 
     @property
     def policy(self) -> Policy:
