@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -15,6 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk
 from dispatcher.service.loop import Loops
+from dispatcher.service.spool import SpoolWatch
 from dispatcher.service.watch import check_balance
 
 _log = structlog.get_logger(__name__)
@@ -23,6 +24,8 @@ _log = structlog.get_logger(__name__)
 _BALANCE: Final = 60
 _DUE: Final = 5
 _LISTS: Final = 10
+_SPOOL: Final = 3600
+_FIRST_SPOOL: Final = 60
 
 
 def schedule(desk: Desk, loops: Loops, lists: DailyLists | None) -> BackgroundScheduler:
@@ -35,9 +38,12 @@ def schedule(desk: Desk, loops: Loops, lists: DailyLists | None) -> BackgroundSc
     scheduler.add_job(check_balance, "interval", [desk.ledger], seconds=_BALANCE)
     # What a person released waits for nobody's mail: see to it within seconds.
     scheduler.add_job(loops.wake_due, "interval", seconds=_DUE)
+    now = desk.clock.now()
     if lists is not None:
-        now = desk.clock.now()
         scheduler.add_job(lists.turn, "interval", seconds=_LISTS, next_run_time=now)
+    soon = now + timedelta(seconds=_FIRST_SPOOL)
+    watch = SpoolWatch(desk)
+    scheduler.add_job(watch.turn, "interval", seconds=_SPOOL, next_run_time=soon)
     scheduler.add_listener(_report_job, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
     scheduler.start()
     return scheduler

@@ -36,7 +36,7 @@ class Pages:
         self.drawn: list[tuple[str, int]] = []
 
     def bordereau(self, page: Bordereau) -> bytes:
-        raise AssertionError("no list is made here")
+        raise AssertionError(f"no list is made here, and not of {page.on}")
 
     def separator(self, site_name: str, count: int) -> bytes:
         self.drawn.append((site_name, count))

@@ -362,6 +362,15 @@ def test_a_printer_for_what_people_ask_for_gets_no_list(desk: Desk) -> None:
     assert [log["event"] for log in logs] == ["bordereau_has_no_place"], "told once"
 
 
+def add_other_site(desk: Desk) -> MemoryDestination:
+    """Add a second site, and return its folder."""
+    other = replace(desk.office.rules.sites[SITE], finess=OTHER, name="Gare")
+    sites = {**desk.office.rules.sites, OTHER: other}
+    desk.office.rules = replace(desk.office.rules, sites=sites)
+    folder = desk.office.destinations[OTHER, "dossier"] = MemoryDestination()
+    return folder
+
+
 class Hanging(MemoryDestination):
     """Answers when a test lets it."""
 
@@ -377,22 +386,20 @@ class Hanging(MemoryDestination):
 
 
 def test_a_share_that_hangs_delays_neither_other_sites_nor_the_stop(desk: Desk) -> None:
-    other = replace(desk.office.rules.sites[SITE], finess=OTHER, name="Gare")
-    sites = {**desk.office.rules.sites, OTHER: other}
-    desk.office.rules = replace(desk.office.rules, sites=sites)
+    quick = add_other_site(desk)
     hanging = desk.office.destinations[SITE, "dossier"] = Hanging()
-    quick = desk.office.destinations[OTHER, "dossier"] = MemoryDestination()
     try:
         desk.turn_at(paris(20, 18, 30))
         assert hanging.asked.is_set()
         assert len(quick.effects) == 1
         desk.turn_at(paris(21, 18, 30))
         assert len(quick.effects) == 2
+        assert len(desk.drawn) == 3, "nothing new for a place that still hangs"
         desk.lists.stop(60)
-        desk.lists.turn()
+        desk.turn_at(paris(22, 18, 30))
     finally:
         hanging.free.set()
-    assert len(desk.drawn) == 3, "nothing new for a place that still hangs"
+    assert len(desk.drawn) == 3, "nothing new after the stop"
 
 
 def test_names_that_cannot_be_read_now_are_waited_for_and_not_for_ever(
@@ -416,17 +423,25 @@ def test_names_that_cannot_be_read_now_are_waited_for_and_not_for_ever(
     assert [page.unread for page in desk.drawn] == [0, 1]
 
 
-def test_a_refused_login_is_not_tried_for_every_site(
-    desk: Desk, certificates: Iterator[Sending]
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(Unavailable("no answer"), id="silent"),
+        pytest.param(LoginRefused("wrong"), id="refused"),
+    ],
+)
+def test_a_mailbox_that_does_not_answer_is_not_asked_for_every_site(
+    desk: Desk, error: Unavailable | LoginRefused
 ) -> None:
-    desk.receive(next(certificates))
+    add_other_site(desk)
+    for sending in scenario.certificates(5, 4, [str(SITE), str(OTHER)], NOW):
+        desk.receive(sending)
     desk.go_to(paris(20, 18, 30))
-    desk.office.mailbox.fail_next("select", LoginRefused("wrong"), times=99)
+    desk.office.mailbox.fail_next("select", error, times=99)
     desk.office.mailbox.calls.clear()
-    for hour in range(19, 24):
-        desk.go_to(paris(20, hour), mail=False)
-        desk.lists.turn()
-    assert desk.office.mailbox.calls.count("select") <= 5
+    desk.lists.turn()
+    assert desk.office.mailbox.calls.count("select") == 1
+    assert desk.drawn == []
 
 
 def test_a_ledger_that_does_not_answer_loses_no_list(desk: Desk) -> None:
