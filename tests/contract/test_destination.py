@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dispatcher.core.certificate import Document
-from dispatcher.core.delivery import Order, Receipt
+from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.core.finess import FinessET
+from dispatcher.core.routing import Printing
+from dispatcher.edges.cups import CupsQueue, CupsServer
 from dispatcher.edges.folder import MountTables, SiteFolder
 from dispatcher.errors import DispatcherError, InDoubt, Refused, Unavailable
 from dispatcher.ports import Destination, Outcome
 from tests.fakes.memory_destination import MemoryDestination, Moment
+from tests.servers.cupsd import Cupsd
 
 SITE = FinessET("990000010")
 NAME = "990000010_21048BC000020_DUPONT_Zoé.pdf"
@@ -28,6 +32,12 @@ def delivered(outcome: Outcome) -> Receipt:
     return outcome
 
 
+def taken(outcome: Outcome | None) -> str:
+    """Return the reference of what was delivered, or accepted and on its way."""
+    assert isinstance(outcome, Receipt | Accepted)
+    return outcome.reference
+
+
 @pytest.fixture(params=["memory", "folder"])
 def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Destination:
     makers: dict[str, Callable[[], Destination]] = {
@@ -37,6 +47,54 @@ def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Destination:
         ),
     }
     return makers[request.param]()
+
+
+@pytest.fixture(params=["memory", "folder", "queue"])
+def any_destination(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Destination]:
+    """Yield a place that keeps documents, or one that takes them and works on them."""
+    if request.param == "queue":
+        cupsd: Cupsd = request.getfixturevalue("cupsd")
+        server = CupsServer(str(cupsd.socket))
+        yield CupsQueue(server, cupsd.add_queue(f"shared-{uuid.uuid4().hex}"), Printing())
+        server.close()
+    elif request.param == "memory":
+        yield MemoryDestination()
+    else:
+        tables = MountTables(fstab=tmp_path / "no fstab")
+        yield SiteFolder(tmp_path, secret=bytes(32), tables=tables)
+
+
+def test_what_was_taken_is_found_under_the_same_reference(
+    any_destination: Destination,
+) -> None:
+    one = order(uuid.uuid4().hex)
+    reference = taken(any_destination.deliver([one])[0])
+    assert taken(any_destination.find(one)) == reference
+
+
+def test_an_order_given_twice_is_taken_once(any_destination: Destination) -> None:
+    one = order(uuid.uuid4().hex)
+    references = {taken(any_destination.deliver([one])[0]) for _ in range(2)}
+    assert len(references) == 1
+
+
+def test_an_order_twice_in_a_group_is_taken_once(any_destination: Destination) -> None:
+    one, other = order(uuid.uuid4().hex), order(uuid.uuid4().hex, b"%PDF two")
+    first, second, third = map(taken, any_destination.deliver([one, other, one]))
+    assert first == third != second
+
+
+def test_no_destination_works_for_an_empty_group(any_destination: Destination) -> None:
+    assert any_destination.deliver([]) == ()
+
+
+def test_no_reference_bears_a_name(any_destination: Destination) -> None:
+    reference = taken(any_destination.deliver([order(uuid.uuid4().hex)])[0])
+    assert not [name for name in ("DUPONT", "Zo", "21048BC000020") if name in reference]
+
+
+def test_every_destination_in_order_is_found_to_be(any_destination: Destination) -> None:
+    assert "problem" not in {finding.level for finding in any_destination.check()}
 
 
 def test_a_delivery_can_be_found_again(destination: Destination) -> None:

@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 PACKAGES = "cups-daemon cups-client"
-_READY_SECONDS = 20.0
+_READY_SECONDS = 60.0
 # A test run that is killed takes its server with it (util-linux, on every Debian).
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -88,11 +88,27 @@ DirtyCleanInterval {dirty}
   Allow from 127.0.0.1
   {conf_access}
 </Location>
+# As Debian ships it, but that queues are set up without a login.
 <Policy default>
   JobPrivateAccess {private_access}
   JobPrivateValues {private_values}
-  SubscriptionPrivateAccess all
-  SubscriptionPrivateValues none
+  SubscriptionPrivateAccess default
+  SubscriptionPrivateValues default
+  <Limit Create-Job Print-Job Print-URI Validate-Job>
+    Order deny,allow
+  </Limit>
+  <Limit Send-Document Send-URI Cancel-Job Cancel-My-Jobs Close-Job>
+    Require user @OWNER @SYSTEM
+    Order deny,allow
+  </Limit>
+  <Limit Hold-Job Release-Job Restart-Job Purge-Jobs Set-Job-Attributes>
+    Require user @OWNER @SYSTEM
+    Order deny,allow
+  </Limit>
+  <Limit Renew-Subscription Cancel-Subscription Get-Notifications>
+    Require user @OWNER @SYSTEM
+    Order deny,allow
+  </Limit>
   <Limit All>
     Order deny,allow
   </Limit>
@@ -104,8 +120,8 @@ DirtyCleanInterval {dirty}
 class Setup:
     """How this cupsd is set up. The defaults are what `check` asks for.
 
-    `conf_readable`: whether a client may read cupsd.conf. `hidden`: job titles are hidden
-    from everyone, as a strict policy does.
+    `conf_readable`: whether a client may read cupsd.conf. `hidden`: everything of a job is
+    hidden, where by default it is the title and the user.
     """
 
     history: str = "Yes"
@@ -377,9 +393,11 @@ class Cupsd:
             history=setup.history,
             files=setup.files,
             dirty=setup.dirty,
-            conf_access="" if setup.conf_readable else "AuthType Basic\n  Require user nobody",
-            private_access="@SYSTEM" if setup.hidden else "all",
-            private_values="all" if setup.hidden else "none",
+            conf_access=""
+            if setup.conf_readable
+            else "AuthType Basic\n  Require user no-such-user",
+            private_access="@SYSTEM" if setup.hidden else "default",
+            private_values="all" if setup.hidden else "default",
         )
         (self.base / "etc" / "cupsd.conf").write_text(settings)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from dispatcher.core.delivery import Accepted, Receipt
+from dispatcher.edges.cups import wire
 from dispatcher.edges.cups.words import printer_reasons
 from dispatcher.errors import Failed, InDoubt, Refused
 
@@ -68,7 +69,7 @@ class Job:
         return cls(
             number=int(said["job-id"]),
             uuid=_uuid(said.get("job-uuid")),
-            title=_text(said.get("job-name")),
+            title=_text(said.get("job-name")) or _text(said.get(wire.MARK)),
             state=_number(said, "job-state") or 0,
             created=_number(said, "time-at-creation"),
             processing=_number(said, "time-at-processing"),

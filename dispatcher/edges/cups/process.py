@@ -34,6 +34,10 @@ class Silent(Exception):
     """The worker died or said nothing for too long; it is gone."""
 
 
+class Died(Silent):
+    """The worker was found dead, which may have come to it long before and by itself."""
+
+
 class Process:
     """One worker, started when it is first needed. Not shared between threads."""
 
@@ -55,9 +59,12 @@ class Process:
         self._calls += 1
         try:
             wire.send(sock, said, document)
-        except OSError as error:
+        except TimeoutError as error:
             self.end()
             raise Silent from error
+        except OSError as error:
+            self.end()
+            raise Died from error
 
     def answer(self) -> wire.Said:
         """Return the next thing that the worker says; raises Silent."""
@@ -65,9 +72,12 @@ class Process:
             raise Silent
         try:
             return wire.receive(self._sock)[0]
-        except (OSError, wire.Ended) as error:
+        except TimeoutError as error:
             self.end()
             raise Silent from error
+        except (OSError, wire.Ended) as error:
+            self.end()
+            raise Died from error
 
     def end(self) -> None:
         """Kill the worker, if there is one. Never raises."""

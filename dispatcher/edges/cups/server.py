@@ -13,7 +13,7 @@ from typing import Any, Final
 from dispatcher.edges.cups import wire
 from dispatcher.edges.cups.absence import Start, View
 from dispatcher.edges.cups.jobs import Job, QueueState
-from dispatcher.edges.cups.process import Limits, Process, Silent
+from dispatcher.edges.cups.process import Died, Limits, Process, Silent
 from dispatcher.edges.cups.words import clean
 from dispatcher.errors import InDoubt, Refused, Unavailable
 from dispatcher.ports import Clock
@@ -111,7 +111,10 @@ class CupsServer:
         """
         request = {"do": "submit", "queue": queue, "title": title, "options": dict(options)}
         with self._turn() as process:
-            return _Submission(process).make(request, document)
+            try:
+                return _Submission(process).make(request, document)
+            except Died:  # before it began
+                return _Submission(process).make(request, document)
 
     def remove(self, job: Job) -> Job | None:
         """Remove a job that is `empty` or `half`; return what is left of it, if anything.
@@ -247,8 +250,13 @@ def _doubt(what: str) -> InDoubt:
 
 
 def _asked(process: Process, request: wire.Said) -> wire.Said:
-    process.ask(request)
-    said = process.answer()
+    """Return the answer to a question, which does no harm when it is asked again."""
+    try:
+        process.ask(request)
+        said = process.answer()
+    except Died:
+        process.ask(request)
+        said = process.answer()
     if "error" in said:
         raise Trouble(said)
     return said

@@ -12,6 +12,10 @@ LENGTH: Final = struct.Struct("!I")
 # More is not believed: the list of ten thousand jobs is far shorter.
 LONGEST: Final = 64 << 20
 
+# CUPS hides titles from whoever is not logged in (cupsd.conf, JobPrivateValues): even from
+# the jobs' owner. An option of ours, which it keeps and shows, bears the title once more.
+MARK: Final = "sidep-delivery"
+
 Said = Mapping[str, Any]
 
 

@@ -24,6 +24,7 @@ _JOB: Final = [
     "job-id", "job-uuid", "job-name", "job-state", "job-state-reasons", "job-printer-uri",
     "job-k-octets", "job-impressions-completed", "job-media-sheets-completed",
     "number-of-documents", "time-at-creation", "time-at-processing", "time-at-completed",
+    wire.MARK,
 ]  # fmt: skip
 _QUEUE: Final = [
     "printer-state", "printer-state-reasons", "printer-is-accepting-jobs", "printer-up-time",
@@ -191,7 +192,7 @@ def _last_start(connection: Any, number: int) -> int | None:
 def _submit(connection: Any, sock: socket.socket, said: wire.Said) -> wire.Said:
     queue, title, document = said["queue"], said["title"], said["document"]
     wire.send(sock, {"stage": "creating"})
-    number = connection.createJob(queue, title, dict(said["options"]))
+    number = connection.createJob(queue, title, {**said["options"], wire.MARK: title})
     wire.send(sock, {"stage": "created", "job": number})
     try:
         trouble = _send_document(connection, sock, (queue, number, title), document)
@@ -240,7 +241,8 @@ def _remove(connection: Any, _sock: socket.socket, said: wire.Said) -> wire.Said
 
 
 def _is(job: wire.Said, said: wire.Said) -> bool:
-    return bool(job.get("job-name") == said["title"] and job.get("job-uuid") == said["uuid"])
+    title = job.get("job-name") or job.get(wire.MARK)
+    return bool(title == said["title"] and job.get("job-uuid") == said["uuid"])
 
 
 def _unrecorded(job: wire.Said) -> bool:
