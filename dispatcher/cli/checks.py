@@ -15,7 +15,8 @@ from dispatcher import wiring
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, Config
 from dispatcher.cli.screen import print_findings, screen
-from dispatcher.core.routing import Target
+from dispatcher.core.bordereau import places
+from dispatcher.core.routing import PrintWhen, Rules, Target
 from dispatcher.errors import DispatcherError
 from dispatcher.ports import Destination, Finding
 from dispatcher.rules import warnings
@@ -63,6 +64,17 @@ def _files(chosen: wiring.Configuration) -> Iterator[Finding]:
     yield Finding("ok", f"rules: {len(rules.sites)} site(s), {len(rules.tests)} test(s) pass")
     for sentence in warnings(rules):
         yield Finding("warning", f"rules: {sentence}")
+    if chosen.settings.bordereau.at is not None:
+        yield from _placeless(rules)
+
+
+def _placeless(rules: Rules) -> Iterator[Finding]:
+    for site in rules.sites.values():
+        printing = [target.printing for target in places(site)]
+        if all(one is not None and one.when is PrintWhen.HOLD for one in printing):
+            what = f"rules: site {site.finess} gets no list of the day"
+            hint = "Give it a folder, or a printer without `when: hold`."
+            yield Finding("warning", what, hint)
 
 
 def _ledger(chosen: wiring.Configuration) -> Iterator[Finding]:

@@ -86,6 +86,8 @@ def serve(
     finally:
         until = desk.clock.monotonic() + _DRAIN
         scheduler.shutdown(wait=False)
+        if lists is not None:
+            lists.stop(0)
         ended = loops.stop(_DRAIN, desk.clock.monotonic)
         if lists is not None:
             lists.stop(until - desk.clock.monotonic())

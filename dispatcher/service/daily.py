@@ -233,12 +233,19 @@ class DailyLists:
         self._run(work)
 
     def _run(self, work: Mapping[Lane, Callable[[], Outcome]]) -> None:
-        for group in self._lanes.run(work):
-            self._take(group)
+        try:
+            for group in self._lanes.run(work):
+                self._take(group)
+        finally:
+            # What a failing ledger kept from beginning or from its record is due again.
+            for lane in work:
+                if not self._lanes.busy(lane):
+                    self._flying.pop(lane, None)
 
     def _take(self, group: Iterable[Ended[Outcome]]) -> None:
-        for ended in group:
-            self._recorded(self._flying.pop(ended.lane), _outcome(ended))
+        ended = [(self._flying.pop(one.lane), _outcome(one)) for one in group]
+        for page, outcome in ended:
+            self._recorded(page, outcome)
 
     def _recorded(self, page: _Page, outcome: Outcome) -> None:
         following = page.reference is not None

@@ -451,3 +451,30 @@ def test_a_ledger_that_does_not_answer_loses_no_list(desk: Desk) -> None:
         desk.lists.turn()
     desk.lists.turn()
     assert (desk.days, len(desk.folder.effects)) == ([FRIDAY], 1)
+
+
+class FillingTheDisk(MemoryDestination):
+    """Takes the page, and leaves no room for the ledger's next line, once."""
+
+    def __init__(self, office: Office) -> None:
+        super().__init__()
+        self._office = office
+
+    def deliver(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
+        if not self.effects:
+            self._office.ledger.fail_next("before", Unavailable("the disk is full"))
+        return super().deliver(orders)
+
+
+def test_a_record_that_fails_leaves_no_place_without_its_list(desk: Desk) -> None:
+    quick = add_other_site(desk)
+    desk.turn_at(paris(20, 18, 0))  # where their lists begin is recorded
+    full = desk.office.destinations[SITE, "dossier"] = FillingTheDisk(desk.office)
+    desk.go_to(paris(20, 18, 30))
+    with pytest.raises(Unavailable):
+        desk.lists.turn()
+    for _ in range(3):
+        desk.lists.turn()
+    for site in (SITE, OTHER):
+        assert last_day(desk.office.ledger, (site, "dossier")) == FRIDAY
+    assert (bool(quick.effects), bool(full.effects)) == (True, True)
