@@ -161,6 +161,14 @@ class Destination(Protocol):
         """
         ...
 
+    def spool_left(self, references: Sequence[str], /) -> tuple[str, ...]:
+        """Return those references whose work has ended and whose document is still kept.
+
+        A copy that was delivered, such as a file in its folder, is no leftover. Raises
+        Unavailable when the destination cannot be asked now.
+        """
+        ...
+
     def check(self) -> Iterable[Finding]:
         """Return what IT should know of this destination. Changes nothing."""
         ...

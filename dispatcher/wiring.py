@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ import structlog
 
 from dispatcher import rules as routing_file
 from dispatcher import settings as settings_file
+from dispatcher.core.bordereau import Bordereau
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Kind, Printing, Rules, Target
 from dispatcher.edges import cups, log, token
@@ -26,6 +27,7 @@ from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.errors import ConfigInvalid
 from dispatcher.ports import Destination, Mailbox, Paper
+from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk, Policy, Reader
 from dispatcher.service.gate import target_of
 from dispatcher.settings import MailboxSettings, Settings
@@ -161,7 +163,8 @@ def open_desk(
         _remembering(server, in_force, begin=serving),
     ):
         destinations = Destinations(ledger, in_force, server)
-        yield Desk(ledger, CLOCK, reader(chosen, inspector, in_force), destinations.find)
+        work = reader(chosen, inspector, in_force)
+        yield Desk(ledger, CLOCK, work, destinations.find, destinations.single, paper)
 
 
 @contextmanager
@@ -210,6 +213,20 @@ def mailboxes(chosen: Configuration) -> list[Mailbox]:
     return [_mailbox(name, one) for name, one in chosen.settings.mailboxes.items()]
 
 
+def daily_lists(
+    chosen: Configuration, desk: Desk, *, wake: Callable[[], None]
+) -> DailyLists | None:
+    """Return what makes every site's list of the day; None: the settings want none."""
+    at = chosen.settings.bordereau.at
+    if at is None:
+        return None
+    return DailyLists(desk, partial(mailboxes, chosen), draw=_drawn, at=at, wake=wake)
+
+
+def _drawn(page: Bordereau) -> bytes:
+    return paper().bordereau(page)
+
+
 LookAt = Callable[[Target], Destination]
 
 
@@ -226,10 +243,18 @@ class Destinations:
     def find(self, site: FinessET, name: str) -> Destination | None:
         """Return the destination, None when the rules in force do not have it."""
         target = target_of(self._rules(), site, name)
-        if target is None:
-            return None
-        if target.kind is Kind.PRINT and target.printing is not None:
-            return self._queue(target.place, target.printing)
+        return None if target is None else self._at(target, target.printing)
+
+    def single(self, site: FinessET, name: str) -> Destination | None:
+        """Return the same place for pages of our own: one copy, and no banner before it."""
+        target = target_of(self._rules(), site, name)
+        if target is None or target.printing is None:
+            return self.find(site, name)
+        return self._at(target, replace(target.printing, copies=1, banner=False))
+
+    def _at(self, target: Target, printing: Printing | None) -> Destination | None:
+        if target.kind is Kind.PRINT and printing is not None:
+            return self._queue(target.place, printing)
         if target.kind is not Kind.FOLDER:
             return None
         return SiteFolder(

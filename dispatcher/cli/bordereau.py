@@ -18,10 +18,15 @@ from dispatcher.cli.options import DEFAULT_CONFIG, Config
 from dispatcher.cli.screen import notes, plain, screen
 from dispatcher.core.delivery import Accepted, Receipt
 from dispatcher.core.routing import Kind
-from dispatcher.errors import Refused, Unavailable
+from dispatcher.errors import InDoubt, Unavailable
 from dispatcher.service import bordereau as service
 from dispatcher.service.bordereau import Sent
+from dispatcher.service.daily import before
 from dispatcher.service.decisions import NotAsked
+from dispatcher.service.gate import Wait
+
+# A page that is not out by then is told as lying in its queue (seconds).
+_UNTIL_PRINTED = 30.0
 
 
 def register(app: typer.Typer) -> None:
@@ -30,25 +35,33 @@ def register(app: typer.Typer) -> None:
 
 
 def bordereau(
+    *,
     site: Annotated[str, typer.Option("--site", help="The site's ET number.")],
     on: Annotated[str, typer.Option("--date", metavar="YYYY-MM-DD", help="Its day.")],
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="Write this new file instead.")
     ] = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="Print it outside the site's hours too.")
+    ] = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Make a site's list of the day, to sign; deliver it to the site's folder and queue."""
     number, day = finess_et(site), _day(on)
     chosen = wiring.configuration(config)
     with wiring.open_desk(chosen) as desk:
-        page = service.bordereau(number, day, desk, wiring.mailboxes(chosen))
+        since = before(number, day, desk, chosen.settings.bordereau.at)
+        mailboxes = wiring.mailboxes(chosen)
+        page = service.bordereau(number, day, desk, mailboxes, since=since)
         content = wiring.paper().bordereau(page)
         sent: Sequence[Sent] = ()
         if to is None:
-            sent = service.send(page, content, desk)
+            sent = service.send(page, content, desk, asked=now)
+            sent = service.follow(sent, page.site, desk, _UNTIL_PRINTED)
         else:
             _write(to, content)
-    screen().print(f"{page.site} {page.on}: {len(page.lines)} certificate(s)")
+    late = f", {page.late} of them late" if page.late else ""
+    screen().print(f"{page.site} {page.on}: {len(page.lines)} certificate(s){late}")
     if page.unread:
         text = f"{page.unread} name(s) could not be read in the mailbox now"
         notes().print(f"[yellow]{text}[/]")
@@ -91,8 +104,11 @@ def _tell(sent: Sent) -> None:
     match outcome:
         case Accepted(because=because):
             why = f" ({because})" if because else ""
-            text = f"{target.name}: given to queue {target.place}{why}; look for the page there"
-            screen().print(plain(text), soft_wrap=True)
+            text = f"{target.name}: still in queue {target.place}{why}; look for the page there"
+            notes().print(f"[yellow]{plain(text)}[/]", soft_wrap=True)
+        case Wait(because=because):
+            text = f"{target.name}: not printed: {because}; with --now it is printed"
+            notes().print(f"[yellow]{plain(text)}[/]", soft_wrap=True)
         case Receipt():
             where = "printed by" if target.kind is Kind.PRINT else "in"
             screen().print(plain(f"{target.name}: {where} {target.place}"), soft_wrap=True)
@@ -103,7 +119,8 @@ def _tell(sent: Sent) -> None:
 
 
 def _status(sent: Sequence[Sent], *, unread: int) -> Exit:
-    failed = [one.outcome for one in sent if not isinstance(one.outcome, Receipt | Accepted)]
-    if failed and len(failed) == len(sent) and not any(isinstance(e, Refused) for e in failed):
+    outcomes = [one.outcome for one in sent]
+    if outcomes and all(isinstance(outcome, Unavailable | InDoubt) for outcome in outcomes):
         return Exit.UNREACHABLE
-    return Exit.ATTENTION if failed or unread else Exit.DONE
+    done = all(isinstance(outcome, Receipt) for outcome in outcomes)
+    return Exit.DONE if done and not unread else Exit.ATTENTION

@@ -15,11 +15,13 @@ from dispatcher import wiring
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, Config
 from dispatcher.cli.screen import print_findings, screen
-from dispatcher.core.routing import Target
+from dispatcher.core.bordereau import places
+from dispatcher.core.routing import PrintWhen, Rules, Target
 from dispatcher.errors import DispatcherError
-from dispatcher.ports import Finding
+from dispatcher.ports import Destination, Finding
 from dispatcher.rules import warnings
 from dispatcher.service.lanes import Lanes
+from dispatcher.service.spool import Jobs, ended_prints, left_at
 
 # Before this program was written: a clock that says so was never set.
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -62,6 +64,17 @@ def _files(chosen: wiring.Configuration) -> Iterator[Finding]:
     yield Finding("ok", f"rules: {len(rules.sites)} site(s), {len(rules.tests)} test(s) pass")
     for sentence in warnings(rules):
         yield Finding("warning", f"rules: {sentence}")
+    if chosen.settings.bordereau.at is not None:
+        yield from _placeless(rules)
+
+
+def _placeless(rules: Rules) -> Iterator[Finding]:
+    for site in rules.sites.values():
+        printing = [target.printing for target in places(site)]
+        if all(one is not None and one.when is PrintWhen.HOLD for one in printing):
+            what = f"rules: site {site.finess} gets no list of the day"
+            hint = "Give it a folder, or a printer without `when: hold`."
+            yield Finding("warning", what, hint)
 
 
 def _ledger(chosen: wiring.Configuration) -> Iterator[Finding]:
@@ -120,8 +133,11 @@ def _targets(chosen: wiring.Configuration) -> Iterator[Finding]:
         wiring.open_ledger(chosen) if known else nullcontext() as ledger,
         wiring.open_for_check(chosen, ledger) as look_at,
     ):
+        jobs = {} if ledger is None else ended_prints(ledger.entries())
         work = {
-            (site.finess, target.name): partial(_looked_at, look_at, target)
+            (site.finess, target.name): partial(
+                _looked_at, look_at, target, jobs.get((site.finess, target.name), {})
+            )
             for site in chosen.rules.sites.values()
             for target in site.targets
         }
@@ -137,8 +153,23 @@ def _targets(chosen: wiring.Configuration) -> Iterator[Finding]:
             yield Finding("problem", f"site {site}, target {name}: does not answer", hint)
 
 
-def _looked_at(look_at: wiring.LookAt, target: Target) -> list[Finding]:
-    return list(look_at(target).check())
+def _looked_at(look_at: wiring.LookAt, target: Target, jobs: Jobs) -> list[Finding]:
+    destination = look_at(target)
+    return [*destination.check(), *_spooled(destination, target, jobs)]
+
+
+def _spooled(destination: Destination, target: Target, jobs: Jobs) -> Iterator[Finding]:
+    try:
+        kept = left_at(destination, jobs)
+    except DispatcherError:
+        return  # the findings of the destination itself say why
+    if kept:
+        yield Finding(
+            "warning",
+            f"CUPS still keeps the documents of {len(kept)} ended print(s)",
+            "Write `PreserveJobFiles No` in cupsd.conf and restart CUPS; remove what lies "
+            f"there: `cancel -x JOB` for each job of `lpstat -W completed -o {target.place}`.",
+        )
 
 
 def _mailboxes(chosen: wiring.Configuration) -> Iterator[Finding]:

@@ -1,10 +1,8 @@
-"""`status`, `list`, `show`, `verify`: what the ledger says, and whether it is true."""
+"""`list`, `show`, `verify`: what the ledger says, and whether it is true."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -13,40 +11,29 @@ from dispatcher import wiring
 from dispatcher.cli.decide import finess_et
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config, EntryId
-from dispatcher.cli.screen import local, notes, plain, print_json, print_table, screen
-from dispatcher.cli.shapes import Json, assessment_shape, balance_shape, entry_shape
+from dispatcher.cli.screen import (
+    local,
+    local_text,
+    notes,
+    plain,
+    print_json,
+    print_table,
+    screen,
+)
+from dispatcher.cli.shapes import Json, assessment_shape, entry_shape
 from dispatcher.core.certificate import HoldReason
-from dispatcher.core.delivery import MAYBE_TWICE
-from dispatcher.core.ledger import Act, DeliveryState, Entry, Event, State
+from dispatcher.core.ledger import Act, Delivery, DeliveryState, Entry, Event, State
 from dispatcher.errors import DispatcherError
-from dispatcher.ports import Ledger
 from dispatcher.service.assess import Assessment, assess
 from dispatcher.service.decisions import NotAsked
-from dispatcher.service.hindrance import Hindrance, hindrances
 from dispatcher.service.verify import verify as differences_of
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(status)
     app.command("list")(list_entries)
     app.command()(show)
     app.command()(verify)
-
-
-def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
-    """Show the balance, the oldest unsettled message, mailboxes, sites and targets."""
-    chosen = wiring.configuration(config)
-    with wiring.open_ledger(chosen) as ledger:
-        shape = _status_shape(ledger, chosen)
-    if as_json:
-        print_json(shape)
-    else:
-        _print_status(shape)
-    balance = shape["balance"]
-    wrong = shape["difference"] or shape["failing"] or shape["removed_by_others"]
-    attention = balance["held"] or wrong
-    raise typer.Exit(Exit.ATTENTION if attention else Exit.DONE)
 
 
 def list_entries(
@@ -81,8 +68,7 @@ def show(entry_id: EntryId, as_json: AsJson = False, config: Config = DEFAULT_CO
         assessment = _read_again(entry, chosen, inspector)
     shape = entry_shape(entry)
     shape["detail"] = entry.detail
-    for told, delivery in zip(shape["deliveries"], entry.deliveries, strict=True):
-        told["because"] = delivery.because
+    shape["copies"] = [_copy_shape(one, history, acts) for one in entry.deliveries]
     shape["history"] = [_event_shape(event) for event in history]
     shape["decisions"] = [_act_shape(act) for act in acts]
     until = entry.purge_at
@@ -127,137 +113,26 @@ def _read_again(
     return found[0] if found else None
 
 
-def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
-    balance = ledger.balance()
-    entries = list(ledger.entries())
-    unsettled = [e for e in entries if e.state in {State.PENDING, State.HELD}]
-    oldest = min(unsettled, key=lambda e: e.received_at, default=None)
-    now = wiring.CLOCK.now()
-    return {
-        "balance": balance_shape(balance),
-        "difference": balance.difference,
-        "failing": sum(1 for e in entries if _failing(e)),
-        "removed_by_others": [e.id for e in unsettled if not e.present],
-        "maybe_printed_twice": [e.id for e in entries if _maybe_twice(e)],
-        "held": dict(Counter(e.reason.value for e in entries if e.reason is not None)),
-        "oldest_unsettled": None if oldest is None else _oldest_shape(oldest, now),
-        "mailboxes": [_mailbox_shape(ledger, name) for name in chosen.settings.mailboxes],
-        "targets": _target_shapes(ledger, entries, chosen),
-        "rules": {"digest": chosen.rules.digest, "sites": len(chosen.rules.sites)},
-        "service": {"running": wiring.is_running(chosen)},
-    }
-
-
-def _failing(entry: Entry) -> bool:
-    waits = {DeliveryState.DECIDED, DeliveryState.IN_DOUBT}
-    return any(d.attempts and d.state in waits for d in entry.deliveries)
-
-
-def _maybe_twice(entry: Entry) -> bool:
-    return any(MAYBE_TWICE in delivery.because for delivery in entry.deliveries)
-
-
-def _oldest_shape(entry: Entry, now: datetime) -> Json:
-    age = (now - entry.received_at).total_seconds()
-    return {
-        "id": entry.id,
-        "state": entry.state.value,
-        "received_at": entry.received_at.isoformat(),
-        "age_seconds": round(age),
-    }
-
-
-def _mailbox_shape(ledger: Ledger, name: str) -> Json:
-    place = ledger.place(name)
-    return {
-        "name": name,
-        "last_good_contact": None if place is None else place.checked_at.isoformat(),
-        "uidvalidity": None if place is None else place.uidvalidity,
-    }
-
-
-def _target_shapes(
-    ledger: Ledger, entries: Sequence[Entry], chosen: wiring.Configuration
-) -> list[Json]:
-    counts: dict[tuple[str, str], Counter[str]] = {}
-    for site in chosen.rules.sites.values():
-        for target in site.targets:
-            counts[str(site.finess), target.name] = Counter()
-    for entry in entries:
-        for delivery in entry.deliveries:
-            key = (str(entry.site), delivery.target)
-            counts.setdefault(key, Counter())[delivery.state.value] += 1
-    states = [state.value for state in DeliveryState]
-    found = hindrances(ledger, entries)
-    return [
-        {"site": key[0], "target": key[1]}
-        | _hindrance_shape(found.get(key))
-        | {state: count[state] for state in states}
-        for key, count in sorted(counts.items())
-    ]
-
-
-def _hindrance_shape(hindrance: Hindrance | None) -> Json:
-    if hindrance is None:
-        return {"because": None, "since": None}
-    return {"because": hindrance.because, "since": hindrance.since_at.isoformat()}
-
-
-def _print_status(shape: Json) -> None:
-    print_table(
-        "Balance", tuple(shape["balance"]), [tuple(shape["balance"].values())], empty=""
-    )
-    if shape["difference"]:
-        screen().print(f"[red]{shape['difference']} message(s) unaccounted for: run verify[/]")
-    running = "running" if shape["service"]["running"] else "[yellow]not running[/]"
-    screen().print(f"Service: {running}")
-    oldest = shape["oldest_unsettled"]
-    if oldest:
-        age = oldest["age_seconds"] // 60
-        screen().print(f"Oldest unsettled: {oldest['id']} ({oldest['state']}), {age} min")
-    if shape["removed_by_others"]:
-        ids = ", ".join(shape["removed_by_others"])
-        screen().print(f"[red]Removed from the mailbox by others before delivery: {ids}[/]")
-    if shape["maybe_printed_twice"]:
-        ids = ", ".join(shape["maybe_printed_twice"])
-        screen().print(f"[yellow]Perhaps on paper twice (CUPS was restarted): {ids}[/]")
-    print_table(
-        "Mailboxes",
-        ("mailbox", "last good contact", "uidvalidity"),
-        (
-            (box["name"], _local(box["last_good_contact"]), box["uidvalidity"])
-            for box in shape["mailboxes"]
-        ),
-        empty="none",
-    )
-    waits = ("waiting", "delivering", "in_doubt")
-    print_table(
-        "Sites",
-        ("site", "target", "delivered", "to do", "under way", "held", "because", "since"),
-        (
-            (
-                t["site"], t["target"], t["delivered"], t["decided"],
-                sum(t[state] for state in waits), t["held"], t["because"], _local(t["since"]),
-            )
-            for t in shape["targets"]
-        ),
-        empty="none",
-    )  # fmt: skip
-    if shape["held"]:
-        print_table("Held", ("reason", "count"), shape["held"].items(), empty="")
-
-
 def _print_entry(entry: Entry, shape: Json) -> None:
-    deliveries = shape.pop("deliveries")
+    deliveries, copies = shape.pop("deliveries"), shape.pop("copies")
     history, decisions = shape.pop("history"), shape.pop("decisions")
     message = shape.pop("message")
     print_table(f"Message {entry.id}", ("what", "value"), shape.items(), empty="")
     print_table(
         "Deliveries",
-        ("target", "kind", "state", "attempts", "because"),
+        ("target", "kind", "copy", "state", "attempts", "because", "asked for by", "why"),
         (
-            (d["target"], d["kind"], d["state"], d["attempts"], delivery.because)
-            for d, delivery in zip(deliveries, entry.deliveries, strict=True)
+            (
+                d["target"],
+                d["kind"],
+                c["copy"] + 1,
+                d["state"],
+                d["attempts"],
+                c["because"],
+                c["asked_by"],
+                c["asked_why"],
+            )
+            for d, c in zip(deliveries, copies, strict=True)
         ),
         empty="none",
     )
@@ -277,12 +152,38 @@ def _print_entry(entry: Entry, shape: Json) -> None:
 
 def _print_rows(title: str, rows: list[Json]) -> None:
     if rows:
-        told = ({**row, "at": _local(row["at"])} for row in rows)
+        told = ({**row, "at": local_text(row["at"])} for row in rows)
         print_table(title, tuple(rows[0]), (tuple(row.values()) for row in told), empty="")
 
 
-def _local(text: str | None) -> str:
-    return local(None if text is None else datetime.fromisoformat(text))
+def _copy_shape(delivery: Delivery, history: Sequence[Event], acts: Sequence[Act]) -> Json:
+    """Return what only `show` tells of a delivery: its copy, and who asked for that one."""
+    act = _asked_in(delivery, history, acts)
+    return {
+        "id": delivery.id,
+        "target": delivery.target,
+        "copy": delivery.copy,
+        "because": delivery.because,
+        "asked_by": None if act is None else act.by,
+        "asked_why": None if act is None else act.reason,
+    }
+
+
+def _asked_in(delivery: Delivery, history: Sequence[Event], acts: Sequence[Act]) -> Act | None:
+    """Return the decision in which a person asked for this very print, if one did."""
+    if not delivery.asked:
+        return None
+    verb, was = ("reprint", None) if delivery.copy else ("print", DeliveryState.WAITING)
+    asked_at = [
+        event.at
+        for event in history
+        if event.delivery == delivery.id
+        and event.was is was
+        and event.became is DeliveryState.DECIDED
+    ]
+    # A decision is dated just before the transaction in which it is carried out.
+    said = [act for act in acts if act.verb == verb and asked_at and act.at <= asked_at[-1]]
+    return said[-1] if said else None
 
 
 def _event_shape(event: Event) -> Json:

@@ -8,12 +8,11 @@ from typing import Annotated
 
 import structlog
 import typer
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEvent
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from dispatcher import wiring
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
+from dispatcher.cli.schedule import schedule
 from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import balance_shape
 from dispatcher.service.desk import Desk
@@ -55,7 +54,7 @@ def run(
         if once:
             outcome = run_once(mailboxes, desk)
         else:
-            serve(desk, mailboxes, rules)
+            serve(desk, mailboxes, rules, chosen)
         balance = check_balance(desk.ledger)
     if outcome is not None:
         _print_outcome(outcome, as_json=as_json)
@@ -63,7 +62,12 @@ def run(
         raise typer.Exit(_status(outcome, attention=bool(attention)))
 
 
-def serve(desk: Desk, mailboxes: list[wiring.WithKeyword], rules: wiring.RulesInForce) -> None:
+def serve(
+    desk: Desk,
+    mailboxes: list[wiring.WithKeyword],
+    rules: wiring.RulesInForce,
+    chosen: wiring.Configuration,
+) -> None:
     """Run the loops until SIGTERM or SIGINT; take the rules anew on change and on SIGHUP."""
     stop = threading.Event()
     loops = Loops([MailboxLoop(one, desk, keyword=keyword) for one, keyword in mailboxes])
@@ -71,7 +75,8 @@ def serve(desk: Desk, mailboxes: list[wiring.WithKeyword], rules: wiring.RulesIn
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
-    scheduler = _scheduler(desk, loops)
+    lists = wiring.daily_lists(chosen, desk, wake=loops.wake)
+    scheduler = schedule(desk, loops, lists)
     loops.start()
     _log.info("service_started", mailboxes=len(mailboxes))
     try:
@@ -82,30 +87,16 @@ def serve(desk: Desk, mailboxes: list[wiring.WithKeyword], rules: wiring.RulesIn
             else:
                 rules.reload_if_changed()
     finally:
+        until = desk.clock.monotonic() + _DRAIN
         scheduler.shutdown(wait=False)
+        if lists is not None:
+            lists.stop(0)
         ended = loops.stop(_DRAIN, desk.clock.monotonic)
+        if lists is not None:
+            lists.stop(until - desk.clock.monotonic())
         _log.info("service_stopped", drained=ended)
     if loops.broken is not None:
         raise loops.broken
-
-
-def _scheduler(desk: Desk, loops: Loops) -> BackgroundScheduler:
-    """Return the running schedule; it lives in memory, what is due lives in the ledger."""
-    scheduler = BackgroundScheduler(
-        timezone="UTC",
-        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-    )
-    scheduler.add_job(check_balance, "interval", [desk.ledger], minutes=1)
-    # What a person released waits for nobody's mail: see to it within seconds.
-    scheduler.add_job(loops.wake_due, "interval", seconds=5)
-    scheduler.add_listener(_report_job, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
-    scheduler.start()
-    return scheduler
-
-
-def _report_job(event: JobExecutionEvent) -> None:
-    error = type(event.exception).__name__ if event.exception else "missed"
-    _log.error("scheduled_job_failed", error=error)
 
 
 def _with_keywords(chosen: wiring.Configuration) -> list[wiring.WithKeyword]:

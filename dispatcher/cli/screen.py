@@ -71,6 +71,11 @@ def local(at: datetime | None) -> str:
     return "" if at is None else f"{at.astimezone(PARIS):%Y-%m-%d %H:%M}"
 
 
+def local_text(text: str | None) -> str:
+    """Return a time written as in JSON as people at a site read it."""
+    return local(None if text is None else datetime.fromisoformat(text))
+
+
 def print_findings(findings: Iterable[Finding]) -> bool:
     """Print lines of `check` as they come; return whether one is a problem."""
     bad = False

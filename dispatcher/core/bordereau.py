@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import IntEnum
@@ -11,9 +11,10 @@ from typing import Final
 
 from dispatcher.core.certificate import HoldReason
 from dispatcher.core.finess import FinessET
-from dispatcher.core.ledger import Delivery, DeliveryState, Entry, State
+from dispatcher.core.ledger import Delivery, DeliveryState, Entry, Event, State
+from dispatcher.core.life import RELEASED
 from dispatcher.core.paris import PARIS
-from dispatcher.core.routing import Kind, Site, Target
+from dispatcher.core.routing import Kind, PrintWhen, Site, Target
 from dispatcher.core.text import fold
 
 # A held message may be another site's, and its patient's name is then nobody's business
@@ -55,7 +56,8 @@ class Line:
 
     `name` is None when the message could not be read now. `paper` and `copy` say how far
     the prints and the other deliveries are; None: the certificate has none of that kind.
-    `replaces`: it replaces an earlier certificate of the same test.
+    `replaces`: it replaces an earlier certificate of the same test. `late`: it is of an
+    earlier day and came after the list before this one was made.
     """
 
     file_number: str | None = field(repr=False)
@@ -64,6 +66,7 @@ class Line:
     paper: Standing | None = None
     copy: Standing | None = None
     replaces: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +98,41 @@ class Bordereau:
         """How many lines lack their name."""
         return sum(line.name is None for line in self.lines)
 
+    @property
+    def late(self) -> int:
+        """How many lines are of an earlier day."""
+        return sum(line.late for line in self.lines)
 
-def belongs(entry: Entry, site: Site, on: date) -> bool:
-    """Whether a message is a certificate of this site, received on this day in Paris.
+
+def of_site(entry: Entry, site: Site) -> bool:
+    """Whether a message is a certificate of this site, whatever its day.
 
     Delivered or pending, or held for the sake of a target alone.
     """
-    ours = entry.site == site.finess or entry.site in site.aliases
-    if not ours or entry.received_at.astimezone(PARIS).date() != on:
+    if entry.site != site.finess and entry.site not in site.aliases:
         return False
     if entry.state is State.HELD:
         return entry.reason in _OF_THE_SITE and bool(entry.deliveries)
     return entry.state in {State.DELIVERED, State.PENDING}
+
+
+def day_of(entry: Entry) -> date:
+    """Return the day in Paris on which a message was received: its own list's day."""
+    return entry.received_at.astimezone(PARIS).date()
+
+
+def came_at(history: Iterable[Event]) -> datetime | None:
+    """Return when a message became its site's certificate, by its history; None: it has none.
+
+    That is when the program took it in, or when a person released it: both may come long
+    after the day on which the mail was received, when that day's list is made.
+    """
+    moments = [
+        event.at
+        for event in history
+        if event.delivery is None and (event.was is None or event.because == RELEASED)
+    ]
+    return moments[-1] if moments else None
 
 
 def compose(
@@ -116,10 +142,19 @@ def compose(
     *,
     names: Mapping[str, Name],
     made_at: datetime,
+    late: Collection[str] = (),
 ) -> Bordereau:
-    """Return the bordereau; `names` are by the ids of messages, unread ones left out."""
-    chosen = [entry for entry in entries if belongs(entry, site, on)]
-    lines = sorted((_line(entry, names.get(entry.id)) for entry in chosen), key=_order)
+    """Return the bordereau of a day, with the `late` messages (ids) of earlier days.
+
+    `names` are by the ids of messages, unread ones left out. What is not the site's is no
+    line, late or not.
+    """
+    chosen = [
+        entry
+        for entry in entries
+        if of_site(entry, site) and (day_of(entry) == on or entry.id in late)
+    ]
+    lines = sorted((_line(entry, names.get(entry.id), on) for entry in chosen), key=_order)
     return Bordereau(
         site.finess,
         site.name,
@@ -134,8 +169,8 @@ def compose(
 def places(site: Site) -> tuple[Target, ...]:
     """Return the targets that take a bordereau: the first folder and the first queue.
 
-    A target for some certificates only (`when`) is none for a list of all, unless the site
-    has no other of its kind.
+    A target for some certificates only (`when`) is none for a list of all, nor is a printer
+    that prints when somebody asks, unless the site has no other of its kind.
     """
     return tuple(_places(site))
 
@@ -143,12 +178,15 @@ def places(site: Site) -> tuple[Target, ...]:
 def _places(site: Site) -> Iterator[Target]:
     for kind in (Kind.FOLDER, Kind.PRINT):
         every = [target for target in site.targets if target.kind is kind]
-        yield from sorted(every, key=lambda one: bool(one.when.results or one.when.analyses))[
-            :1
-        ]
+        yield from sorted(every, key=_unfit)[:1]
 
 
-def _line(entry: Entry, name: Name | None) -> Line:
+def _unfit(target: Target) -> tuple[bool, bool]:
+    asked = target.printing is not None and target.printing.when is PrintWhen.HOLD
+    return bool(target.when.results or target.when.analyses), asked
+
+
+def _line(entry: Entry, name: Name | None, on: date) -> Line:
     # What went to another site before a person released it to this one says nothing here.
     here = [one for one in entry.deliveries if one.site in {None, entry.site}]
     return Line(
@@ -158,6 +196,7 @@ def _line(entry: Entry, name: Name | None) -> Line:
         _standing(one for one in here if one.kind is Kind.PRINT),
         _standing(one for one in here if one.kind is not Kind.PRINT),
         replaces=entry.replaces is not None,
+        late=day_of(entry) < on,
     )
 
 

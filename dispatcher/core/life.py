@@ -28,6 +28,9 @@ from dispatcher.core.ledger import (
 from dispatcher.core.message import MessageRef
 from dispatcher.errors import InvariantBroken, NotNow, Refused
 
+# What history says of a message that a person let go.
+RELEASED: Final = "released"
+
 _COPIED: Final = tuple(
     field.name
     for field in fields(NewEntry)
@@ -197,10 +200,10 @@ def release(entry: Entry, site: FinessET, new: Sequence[Delivery], at: datetime)
         raise InvariantBroken(f"message {entry.id}: {entry.state.value} cannot be released")
     if not new or len({delivery.target for delivery in new}) != len(new):
         raise InvariantBroken(f"message {entry.id}: released to no target, or to one twice")
-    kept = _all_discarded(entry, "released")
+    kept = _all_discarded(entry, RELEASED)
     made = {d.target for d in kept if d.state is DeliveryState.DELIVERED and d.site == site}
     added = tuple(replace(d, site=site) for d in new if d.target not in made)
-    return _follow(replace(entry, site=site), (*kept, *added), at, "released")
+    return _follow(replace(entry, site=site), (*kept, *added), at, RELEASED)
 
 
 def discard(entry: Entry, at: datetime) -> Step:

@@ -44,7 +44,10 @@ class PrintWhen(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Printing:
-    """How a print target prints. `options` are further CUPS options, name and value."""
+    """How a print target prints. `options` are further CUPS options, name and value.
+
+    `banner` is CUPS's own page before each certificate, `separator` ours before a batch.
+    """
 
     copies: int = 1
     sides: str | None = None
@@ -53,6 +56,7 @@ class Printing:
     banner: bool = False
     when: PrintWhen = PrintWhen.ALWAYS
     options: tuple[tuple[str, str], ...] = ()
+    separator: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from dispatcher.core.routing import Printing, PrintWhen
 from dispatcher.rules import values
 from dispatcher.yaml_text import Kind, Node, Problems, Scalar, Table, shown, suggestion
 
-KEYS: Final = ("queue", "copies", "sides", "media", "tray", "banner", "when", "options")
+KEYS: Final = (
+    "queue", "copies", "sides", "media", "tray", "banner", "separator", "when", "options",
+)  # fmt: skip
 SIDES: Final = ("one-sided", "two-sided-long-edge", "two-sided-short-edge")
 WHEN: Final = tuple(when.value for when in PrintWhen)
 MOST_COPIES: Final = 10
@@ -151,6 +153,10 @@ def _banner(node: Node, problems: Problems) -> bool:
     return values.flag(node, problems, "`banner`")
 
 
+def _separator(node: Node, problems: Problems) -> bool:
+    return values.flag(node, problems, "`separator`")
+
+
 def _options(node: Node, problems: Problems) -> tuple[tuple[str, str], ...]:
     table = values.table(node, problems, "`options`")
     found: dict[str, str] = {}
@@ -201,6 +207,7 @@ _READ: Final[Mapping[str, Callable[[Node, Problems], object]]] = {
     "media": _media,
     "tray": _tray,
     "banner": _banner,
+    "separator": _separator,
     "when": _when,
     "options": _options,
 }

@@ -126,7 +126,12 @@ _PRINT = {
             },
             "banner": {
                 "type": "boolean",
-                "description": "A separator page, which names the site and nobody else.",
+                "description": "CUPS's own banner page before each certificate.",
+            },
+            "separator": {
+                "type": "boolean",
+                "description": "A page before several certificates that are printed together; "
+                "it bears the site's name and how many, and nobody's identity.",
             },
             "when": {
                 "enum": list(printing.WHEN),

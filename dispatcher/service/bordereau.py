@@ -1,79 +1,138 @@
-"""Makes a site's bordereau: lines from the ledger, names from the mailbox at that moment."""
+"""Makes a site's bordereau and delivers it: lines from the ledger, names from the mailbox."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Final
 
-import structlog
-
-from dispatcher.core import certificate as certificates
-from dispatcher.core.bordereau import Bordereau, Name, belongs, compose, places
-from dispatcher.core.certificate import Certificate, Document
-from dispatcher.core.delivery import Order
+from dispatcher.core.bordereau import Bordereau, came_at, compose, day_of, of_site, places
+from dispatcher.core.certificate import Document
+from dispatcher.core.delivery import Accepted, Order
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Entry
 from dispatcher.core.paris import PARIS
 from dispatcher.core.routing import Site, Target
-from dispatcher.errors import LoginRefused, Refused, Unavailable
-from dispatcher.ports import Mailbox, Outcome
+from dispatcher.errors import Failed, InDoubt, InvariantBroken, Refused, Unavailable
+from dispatcher.ports import Destination, Mailbox, Outcome
 from dispatcher.service.decisions import NotAsked
 from dispatcher.service.desk import Desk
-from dispatcher.service.logins import Logins
-
-_log = structlog.get_logger(__name__)
+from dispatcher.service.gate import Wait, wait_at
+from dispatcher.service.lanes import Lane, Lanes
+from dispatcher.service.names import Names
 
 _DAY: Final = timedelta(days=1)
 # After a longer stop the older days are left out: their mails have gone at their term.
 _CAUGHT_UP: Final = timedelta(days=7)
+# What takes longer lies on a share that hangs (seconds).
+_PATIENCE: Final = 15.0
+# How often a queue is asked what became of the page (seconds).
+_ASK: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of a bordereau at one target."""
+    """What became of a bordereau at one target; Wait: it was not given there now."""
 
     target: Target
-    outcome: Outcome
+    outcome: Outcome | Wait
+    order: str = ""
 
 
-def bordereau(site: FinessET, on: date, desk: Desk, mailboxes: Sequence[Mailbox]) -> Bordereau:
+def bordereau(
+    site: FinessET,
+    on: date,
+    desk: Desk,
+    mailboxes: Sequence[Mailbox],
+    *,
+    since: datetime | None = None,
+) -> Bordereau:
     """Return the list of a site's day, read now. Changes nothing in the mailboxes.
 
-    `site` may be a former number. A mailbox or a message that cannot be read leaves lines
-    without a name; the mailboxes asked are closed. Raises NotAsked for a site that the
-    rules do not have and for a day that has not come, Unavailable without the ledger.
+    `site` may be a former number. With `since`, when the list before it was made, what is
+    of earlier days and came after that is on it too, told as late. A mailbox or a message
+    that cannot be read leaves lines without a name; the mailboxes are closed at the end.
+    Raises NotAsked for a site that the rules do not have and for a day that has not come,
+    Unavailable without the ledger.
     """
     known = _site(site, desk)
     now = desk.clock.now()
     if on > now.astimezone(PARIS).date():
         raise NotAsked("that day has not come", hint="Name today, or a day before it.")
-    entries = _entries(known, on, desk)
-    names: dict[str, Name] = {}
-    for mailbox in mailboxes:
-        here = [one for one in entries if one.present and one.ref.mailbox == mailbox.name]
-        if here:
-            names.update(_names(mailbox, here, desk))
-    return compose(known, on, entries, names=names, made_at=now)
+    with closing(Names(desk, mailboxes)) as names:
+        return listing(known, on, names, since=since, made_at=now)
 
 
-def send(page: Bordereau, content: bytes, desk: Desk) -> tuple[Sent, ...]:
+def listing(
+    site: Site, on: date, names: Names, *, since: datetime | None, made_at: datetime
+) -> Bordereau:
+    """Return the list of a site's day; see `bordereau`."""
+    every = [entry for entry in _of(site, names.desk) if day_of(entry) <= on]
+    earlier = [entry for entry in every if day_of(entry) < on]
+    late = _late(earlier, since, names.desk)
+    entries = [entry for entry in every if day_of(entry) == on or entry.id in late]
+    found = names.read(entries)
+    return compose(site, on, entries, names=found, made_at=made_at, late=late)
+
+
+def send(
+    page: Bordereau, content: bytes, desk: Desk, *, asked: bool = False
+) -> tuple[Sent, ...]:
     """Deliver a drawn bordereau to the site's first folder and its first queue.
 
-    One answer each; a queue answers Accepted, and nobody follows that job to its end.
-    Raises NotAsked when the site has neither.
+    One answer each; `follow` tells how an Accepted one ends. A queue outside its site's
+    hours, or that prints when somebody asks, gets nothing unless it is `asked` for: names
+    would lie on a tray. A target that hangs is in doubt after 15 seconds. Raises NotAsked
+    when the site has neither folder nor queue.
     """
-    targets = places(_site(page.site, desk))
+    site = _site(page.site, desk)
+    targets = places(site)
     if not targets:
         raise NotAsked(
             "the site has neither a folder nor a queue", hint="Name a file with --to."
         )
     document = Document(page.file_name, content)
+    now = desk.clock.now()
+    sent = []
+    for target in targets:
+        wait = None if asked else wait_at(desk.rules, site.finess, target, now)
+        order = Order(secrets.token_hex(16), site.finess, target.name, document)
+        sent.append((target, wait or order))
+    outcomes = _delivered([one for _, one in sent if isinstance(one, Order)], desk)
     return tuple(
-        Sent(target, _deliver(page.site, target, document, desk)) for target in targets
+        Sent(target, one) if isinstance(one, Wait) else Sent(target, outcomes[one.id], one.id)
+        for target, one in sent
     )
+
+
+def follow(
+    sent: Sequence[Sent], site: FinessET, desk: Desk, seconds: float
+) -> tuple[Sent, ...]:
+    """Return what became of accepted pages, asking for at most that long.
+
+    What is still Accepted then lies in its queue, and says why.
+    """
+    until = desk.clock.monotonic() + seconds
+    pause = threading.Event()
+    while True:
+        sent = tuple(_followed(one, site, desk) for one in sent)
+        going = any(isinstance(one.outcome, Accepted) for one in sent)
+        if not going or desk.clock.monotonic() >= until:
+            return tuple(sent)
+        pause.wait(_ASK)
+
+
+def deliver(order: Order, destination: Destination | None) -> Outcome:
+    """Deliver one page; the outcome is returned, never raised."""
+    if destination is None:
+        return Refused("this installation cannot deliver to it", hint="See `check`.")
+    (outcome,) = destination.deliver([order])
+    return outcome
 
 
 def due(last_made: date | None, now: datetime, at: time) -> date | None:
@@ -83,7 +142,7 @@ def due(last_made: date | None, now: datetime, at: time) -> date | None:
     passed while the program stood still come one at a time, the oldest first, at most a
     week of them. Without any made before, only today's can be due.
     """
-    newest = _newest(now, at)
+    newest = newest_moment(now, at).astimezone(PARIS).date()
     if last_made is None:
         return newest if newest == now.astimezone(PARIS).date() else None
     if last_made >= newest:
@@ -91,12 +150,17 @@ def due(last_made: date | None, now: datetime, at: time) -> date | None:
     return max(last_made + _DAY, newest - _CAUGHT_UP + _DAY)
 
 
-def _newest(now: datetime, at: time) -> date:
-    """Return the newest day of which the time `at` has come."""
+def newest_moment(now: datetime, at: time) -> datetime:
+    """Return, in UTC, when the time of day `at` in Paris came last."""
     today = now.astimezone(PARIS).date()
     # Compared in UTC: two times of one zone would be compared by their digits alone.
-    moment = datetime.combine(today, at, tzinfo=PARIS).astimezone(UTC)
-    return today if now >= moment else today - _DAY
+    moment = moment_of(today, at)
+    return moment if now >= moment else moment_of(today - _DAY, at)
+
+
+def moment_of(on: date, at: time) -> datetime:
+    """Return, in UTC, when it is `at` on that day in Paris."""
+    return datetime.combine(on, at, tzinfo=PARIS).astimezone(UTC)
 
 
 def _site(number: FinessET, desk: Desk) -> Site:
@@ -106,56 +170,46 @@ def _site(number: FinessET, desk: Desk) -> Site:
     return known
 
 
-def _entries(site: Site, on: date, desk: Desk) -> list[Entry]:
+def _of(site: Site, desk: Desk) -> list[Entry]:
     numbers = sorted({site.finess, *site.aliases})
     every = (entry for number in numbers for entry in desk.ledger.entries(site=number))
-    return [entry for entry in every if belongs(entry, site, on)]
+    return [entry for entry in every if of_site(entry, site)]
 
 
-def _names(mailbox: Mailbox, entries: Sequence[Entry], desk: Desk) -> dict[str, Name]:
-    found: dict[str, Name] = {}
-    try:
-        uidvalidity = _selected(mailbox, desk)
-        by_uid = {one.ref.uid: one for one in entries if one.ref.uidvalidity == uidvalidity}
-        for fetched in mailbox.fetch(sorted(by_uid)) if by_uid else ():
-            entry = by_uid[fetched.uid]
-            name = _name(fetched.raw, entry, desk.policy.senders)
-            if name is not None:
-                found[entry.id] = name
-    except (Unavailable, Refused) as error:
-        unread = len(entries) - len(found)
-        _log.warning("names_not_read", mailbox=mailbox.name, count=unread, error=str(error))
-    finally:
-        mailbox.close()
+def _late(earlier: Iterable[Entry], since: datetime | None, desk: Desk) -> frozenset[str]:
+    """Return the ids of those that no list up to the one made at `since` can bear."""
+    if since is None:
+        return frozenset()
+    came = {entry.id: came_at(desk.ledger.history(entry.id)) for entry in earlier}
+    # At the very moment of that list: on two lists rather than on none.
+    return frozenset(key for key, at in came.items() if at is not None and at >= since)
+
+
+def _delivered(orders: Sequence[Order], desk: Desk) -> dict[str, Outcome]:
+    """Deliver each order in a lane of its own; return the outcomes by the orders' ids."""
+    lanes: Lanes[Outcome] = Lanes(desk.clock, patience=_PATIENCE)
+    by_lane: dict[Lane, Order] = {(order.site, order.target): order for order in orders}
+    found: dict[str, Outcome] = {
+        order.id: InDoubt("it does not answer", hint="Look there before you send it again.")
+        for order in orders
+    }
+    work = {
+        lane: partial(deliver, order, desk.page_destination(*lane))
+        for lane, order in by_lane.items()
+    }
+    for ended in (one for group in lanes.run(work) for one in group):
+        if ended.result is None:
+            raise ended.error or InvariantBroken("a lane ended with nothing")
+        found[by_lane[ended.lane].id] = ended.result
     return found
 
 
-def _selected(mailbox: Mailbox, desk: Desk) -> int:
-    logins = Logins(mailbox.name, desk)
-    logins.ensure_allowed()
-    try:
-        selected = mailbox.select(read_only=True)
-    except LoginRefused:
-        logins.refused()
-        raise
-    logins.accepted()
-    return selected.uidvalidity
-
-
-def _name(raw: bytes, entry: Entry, senders: frozenset[str]) -> Name | None:
-    """Return the name in a message; None when it is not this very certificate."""
-    reading = certificates.read(raw, senders)
-    if not isinstance(reading, Certificate):
-        return None
-    # A server may give a uid out again: a wrong name would be worse than none.
-    same = (reading.file_number, reading.document.sha256) == (entry.file_number, entry.sha256)
-    return Name(reading.last_name, reading.first_name) if same else None
-
-
-def _deliver(site: FinessET, target: Target, document: Document, desk: Desk) -> Outcome:
-    destination = desk.destination(site, target.name)
-    if destination is None:
-        return Refused("this installation cannot deliver to it", hint="See `check`.")
-    order = Order(secrets.token_hex(16), site, target.name, document)
-    (outcome,) = destination.deliver([order])
-    return outcome
+def _followed(sent: Sent, site: FinessET, desk: Desk) -> Sent:
+    destination = desk.page_destination(site, sent.target.name)
+    if not isinstance(sent.outcome, Accepted) or destination is None:
+        return sent
+    answers = destination.follow({sent.order: sent.outcome.reference})
+    outcome = answers.get(sent.order, InDoubt("the destination says nothing of it"))
+    # A server that is silent for a moment changes nothing of what it took.
+    going = isinstance(outcome, Unavailable) and not isinstance(outcome, Failed)
+    return sent if going else replace(sent, outcome=outcome)

@@ -12,7 +12,7 @@ from dispatcher.core.ledger import Identity
 from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Terms
 from dispatcher.core.routing import Rules
-from dispatcher.ports import Apart, Clock, Destination, Inspector, Ledger
+from dispatcher.ports import Apart, Clock, Destination, Inspector, Ledger, Paper
 
 FindDestination = Callable[[FinessET, str], Destination | None]
 
@@ -46,17 +46,29 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The ports and the reader: what the work on a mailbox needs."""
+    """The ports and the reader: what the work on a mailbox needs.
+
+    `destination` takes certificates. `single` finds the same places for pages of our own,
+    which come once, whatever the copies of a certificate; without it they are the same.
+    `paper` returns what draws such pages; without it there are none.
+    """
 
     ledger: Ledger
     clock: Clock
     reader: Reader
     destination: FindDestination
+    single: FindDestination | None = None
+    paper: Callable[[], Paper] | None = None
 
     @property
     def policy(self) -> Policy:
         """Settings that decide."""
         return self.reader.policy
+
+    @property
+    def page_destination(self) -> FindDestination:
+        """Finds where pages of our own go."""
+        return self.single or self.destination
 
     @property
     def rules(self) -> Rules:

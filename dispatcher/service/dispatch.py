@@ -27,6 +27,7 @@ from dispatcher.service.desk import Desk
 from dispatcher.service.gate import target_of, wait_for
 from dispatcher.service.hindrance import Overdue
 from dispatcher.service.lanes import Ended, Lane, Lanes
+from dispatcher.service.separators import Separators
 
 _log = structlog.get_logger(__name__)
 
@@ -80,26 +81,46 @@ class Dispatch:
         self._resting: dict[Lane, datetime] = {}
         self._going: Counter[Lane] = Counter()
         self._overdue = Overdue(desk.ledger, desk.clock)
+        self._separators = Separators(desk)
+        # Lanes in which older prints wait in turn; None: to be asked for.
+        self._in_turn: frozenset[Lane] | None = None
 
     @property
     def idle(self) -> bool:
         """Whether no delivery is under way."""
         return self._lanes.idle
 
-    def free(self, entry: Entry, delivery: Delivery) -> bool:
-        """Whether the lane of a delivery takes work now."""
+    def line_up(self, mailbox: str, *, anew: bool) -> None:
+        """Find out where prints wait in turn, so that what comes now goes behind them.
+
+        `anew` when some may have been added without this object knowing.
+        """
+        if not anew and self._in_turn == frozenset():
+            return
+        far = self._desk.clock.now() + _LAST_RETRY
+        self._in_turn = frozenset(
+            _lane(entry, delivery)
+            for entry in self._desk.ledger.due(mailbox, far)
+            for delivery in entry.deliveries
+            if delivery.state is DeliveryState.DECIDED and delivery.kind is Kind.PRINT
+        )
+
+    def free(self, entry: Entry, delivery: Delivery, *, new: bool = False) -> bool:
+        """Whether the lane of a delivery takes work now; `new`: it has just been decided."""
         lane = _lane(entry, delivery)
+        if new and self._in_turn and lane in self._in_turn:
+            return False
         rests_until = self._resting.get(lane)
         if self._lanes.busy(lane) or self._going[lane] >= _MOST_IN_QUEUE:
             return False
         return rests_until is None or rests_until <= self._desk.clock.now()
 
-    def startable(self, entry: Entry) -> tuple[Delivery, ...]:
+    def startable(self, entry: Entry, *, new: bool = False) -> tuple[Delivery, ...]:
         """Return the deliveries that are to be made and may begin now."""
         return tuple(
             delivery
             for delivery in entry.deliveries
-            if delivery.state is DeliveryState.DECIDED and self.free(entry, delivery)
+            if delivery.state is DeliveryState.DECIDED and self.free(entry, delivery, new=new)
         )
 
     def open_questions(self, entry: Entry) -> tuple[Delivery, ...]:
@@ -114,20 +135,29 @@ class Dispatch:
             and self.free(entry, delivery)
         )
 
-    def put_off(self, writer: Writer, entry: Entry) -> None:
+    def put_off(self, writer: Writer, entry: Entry, *, new: bool = False) -> None:
         """Plan the deliveries whose lane takes no work now for when it may."""
         soon = self._desk.clock.now() + _FIRST_RETRY
         for delivery in entry.deliveries:
-            if delivery.state is DeliveryState.DECIDED and not self.free(entry, delivery):
-                rests_until = self._resting.get(_lane(entry, delivery), soon)
-                writer.plan(delivery.id, max(soon, rests_until))
+            decided = delivery.state is DeliveryState.DECIDED
+            if decided and not self.free(entry, delivery, new=new):
+                lane = _lane(entry, delivery)
+                writer.plan(delivery.id, max(soon, self._resting.get(lane, soon)))
+                if delivery.kind is Kind.PRINT:
+                    self._in_turn = (self._in_turn or frozenset()) | {lane}
 
-    def intend(self, writer: Writer, entry: Entry, document: Document) -> list[Job]:
+    def begin(self, writer: Writer, entry: Entry, document: Document) -> list[Job]:
+        """As `intend`, for a message that has just come: it goes behind older prints."""
+        return self.intend(writer, entry, document, new=True)
+
+    def intend(
+        self, writer: Writer, entry: Entry, document: Document, *, new: bool = False
+    ) -> list[Job]:
         """Record the intent for every delivery of `entry` that may begin now."""
-        self.put_off(writer, entry)
+        self.put_off(writer, entry, new=new)
         jobs = []
         now = self._desk.clock.now()
-        for delivery in self.startable(entry):
+        for delivery in self.startable(entry, new=new):
             job = Job(entry, delivery, document, now)
             wait = wait_for(self._desk.rules, job.lane[0], delivery, now)
             if wait is not None:
@@ -233,7 +263,18 @@ class Dispatch:
         if destination is None:
             gone = Unavailable("the target is no longer in routing.yaml")
             return lambda: (gone,) * len(jobs)
-        return lambda: act(destination, jobs)
+        separate = self._separator(lane, jobs) if act is _deliver else None
+
+        def work() -> tuple[Answer, ...]:
+            if separate is not None:
+                separate()
+            return act(destination, jobs)
+
+        return work
+
+    def _separator(self, lane: Lane, jobs: Sequence[Job]) -> Callable[[], None] | None:
+        ids = {job.delivery.id for job in jobs}
+        return self._separators.before(lane, ids, (job.entry.ref.mailbox for job in jobs))
 
     def _record(self, group: Iterable[Ended[tuple[Answer, ...]]]) -> list[Entry]:
         ended = [(self._under_way.pop(one.lane), one) for one in group]

@@ -34,7 +34,14 @@ def wait_for(rules: Rules, site: FinessET, delivery: Delivery, now: datetime) ->
     are a mistake in the rules: then it waits for a person.
     """
     target = target_of(rules, site, delivery.target)
-    if target is None or target.printing is None or delivery.asked:
+    if target is None or delivery.asked:
+        return None
+    return wait_at(rules, site, target, now)
+
+
+def wait_at(rules: Rules, site: FinessET, target: Target, now: datetime) -> Wait | None:
+    """Return what a page for this target has to wait for when nobody asked for it."""
+    if target.printing is None:
         return None
     known = rules.site_of(site)
     hours = known.hours if known else None

@@ -11,6 +11,7 @@ import structlog
 
 from dispatcher.core.ledger import ENDED, Delivery, DeliveryState, Entry
 from dispatcher.ports import Clock, Ledger
+from dispatcher.service.lanes import Lane
 
 _log = structlog.get_logger(__name__)
 
@@ -26,18 +27,20 @@ class Hindrance:
     since_at: datetime
 
 
-def hindrances(ledger: Ledger, entries: Iterable[Entry]) -> Mapping[tuple[str, str], Hindrance]:
+def hindrances(ledger: Ledger, entries: Iterable[Entry]) -> Mapping[Lane, Hindrance]:
     """Return it by site and target, from messages in the order of their reception.
 
     What a person has to decide is told only where nothing else waits.
     """
-    moving: dict[tuple[str, str], tuple[Entry, Delivery]] = {}
-    held: dict[tuple[str, str], tuple[Entry, Delivery]] = {}
+    moving: dict[Lane, tuple[Entry, Delivery]] = {}
+    held: dict[Lane, tuple[Entry, Delivery]] = {}
     for entry in entries:
         for delivery in entry.deliveries:
             if delivery.state not in ENDED and delivery.because:
                 found = held if delivery.state is DeliveryState.HELD else moving
-                found.setdefault((str(entry.site), delivery.target), (entry, delivery))
+                site = delivery.site or entry.site
+                if site is not None:
+                    found.setdefault((site, delivery.target), (entry, delivery))
     return {
         key: Hindrance(delivery.because, since(ledger, entry, delivery))
         for key, (entry, delivery) in (held | moving).items()

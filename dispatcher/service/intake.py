@@ -227,7 +227,7 @@ class Intake:
     ) -> None:
         if not self._settled_before(flags):
             entry = self._kept_from_paper(writer, entry)
-            batch.jobs += self._dispatch.intend(writer, entry, certificate.document)
+            batch.jobs += self._dispatch.begin(writer, entry, certificate.document)
             return
         # The ledger does not know this message, the server says that it was delivered: a
         # ledger that was lost or is older than the mailbox. Look before delivering.

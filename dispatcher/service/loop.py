@@ -193,6 +193,11 @@ class Loops:
         """Why one of them gave up, if one did."""
         return next((loop.broken for loop in self._loops if loop.broken is not None), None)
 
+    def wake(self) -> None:
+        """Let every mailbox be looked at now."""
+        for loop in self._loops:
+            loop.wake()
+
     def wake_due(self) -> None:
         """Wake the mailboxes that have a delivery to make now (a person released one)."""
         for loop in self._loops:

@@ -81,7 +81,8 @@ class Round:
             self._dispatch.wake()
         self.follow()
         self.settle()
-        self._open()
+        opened = self._open()
+        self._dispatch.line_up(self._mailbox.name, anew=opened)
         for entries in self._intake.take(news):
             self._finish(entries)
         self._try_again(_FAR if impatient else self._desk.clock.now())
@@ -129,12 +130,12 @@ class Round:
         self._finish(changed)
         return bool(changed)
 
-    def _open(self) -> None:
-        """Let go what waited for its site to open, the oldest first."""
+    def _open(self) -> bool:
+        """Let go what waited for its site to open, the oldest first; whether any did."""
         now = self._desk.clock.now()
         entries = self._desk.ledger.opening(self._mailbox.name, now)
         if not entries:
-            return
+            return False
         with self._desk.ledger.writing() as writer:
             for entry in filter(self._still_so, entries):
                 for delivery in entry.deliveries:
@@ -144,6 +145,7 @@ class Round:
                         writer.move(
                             delivery.id, DeliveryState.DECIDED, because="its site opened"
                         )
+        return True
 
     def settle(self) -> None:
         """Find out what became of every delivery whose end nobody recorded."""

@@ -17,7 +17,10 @@ from dispatcher.service.desk import Desk
 from dispatcher.service.groups import in_groups
 from dispatcher.service.lanes import Lane, Lanes
 from dispatcher.service.named import naming
+from dispatcher.service.spool import left
 
+# A destination that takes longer does not answer (seconds).
+_SILENCE = 10.0
 # Messages fetched and compared together.
 _TOGETHER = 64
 # States whose message is expected to lie in the mailbox still.
@@ -52,13 +55,22 @@ def verify(mailboxes: Sequence[Mailbox], desk: Desk) -> Iterator[Difference]:
     for mailbox in mailboxes:
         with naming(mailbox.name):
             yield from _Comparison(mailbox, desk).differences()
+    yield from _spooled(desk)
+
+
+def _spooled(desk: Desk) -> Iterator[Difference]:
+    lanes: Lanes[tuple[str, ...]] = Lanes(desk.clock, patience=_SILENCE)
+    for found in left(desk.ledger.entries(), desk, lanes):
+        for entry in found.entries:
+            what = "its print has ended, and the spool still holds its document"
+            yield Difference(entry, f"target {found.lane[1]}: {what}")
 
 
 class _Comparison:
     def __init__(self, mailbox: Mailbox, desk: Desk) -> None:
         self._mailbox = mailbox
         self._desk = desk
-        self._lanes: Lanes[list[Difference]] = Lanes(desk.clock, patience=10.0)
+        self._lanes: Lanes[list[Difference]] = Lanes(desk.clock, patience=_SILENCE)
 
     def differences(self) -> Iterator[Difference]:
         selected = self._mailbox.select(read_only=True)

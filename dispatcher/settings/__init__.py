@@ -6,6 +6,7 @@ from dispatcher.settings.loading import json_schema, load
 from dispatcher.settings.secret import PREFIX
 from dispatcher.settings.sections import (
     AlertSettings,
+    BordereauSettings,
     CupsSettings,
     LogFormat,
     Login,
@@ -24,6 +25,7 @@ from dispatcher.settings.shape import Settings
 __all__ = [
     "PREFIX",
     "AlertSettings",
+    "BordereauSettings",
     "CupsSettings",
     "LogFormat",
     "LogLevel",

@@ -281,6 +281,16 @@ class CupsSettings(_Section):
     )
 
 
+class BordereauSettings(_Section):
+    """The list of each site's day."""
+
+    at: values.TimeOfDay | None = Field(
+        default=None,
+        description="When the service makes every site's list, Paris time; null: never.",
+        examples=['"18:30"'],
+    )
+
+
 class MetricsSettings(_Section):
     """Figures for a monitoring system; none of them is a patient's."""
 

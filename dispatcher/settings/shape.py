@@ -18,6 +18,7 @@ from dispatcher.settings.secret import PREFIX
 from dispatcher.settings.sections import (
     AgreementSettings,
     AlertSettings,
+    BordereauSettings,
     CupsSettings,
     LogSettings,
     MailboxSettings,
@@ -78,6 +79,10 @@ class Settings(BaseSettings):
     cups: CupsSettings = Field(
         default_factory=CupsSettings,
         description="Where printing is done.",
+    )
+    bordereau: BordereauSettings = Field(
+        default_factory=BordereauSettings,
+        description="The list of the day.",
     )
     alerts: AlertSettings | None = Field(default=None, description="Alerts by mail.")
     metrics: MetricsSettings | None = Field(default=None, description="Prometheus metrics.")

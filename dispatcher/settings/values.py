@@ -6,7 +6,7 @@ import ipaddress
 import re
 import shlex
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -172,6 +172,16 @@ def day(value: object) -> date:
     raise Wrong("a date belongs here", "write it as year-month-day, as in 2021-06-29")
 
 
+_CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
+
+
+def clock(value: object) -> time:
+    """Return a time of day written as in 18:30."""
+    if isinstance(value, str) and _CLOCK.fullmatch(value):
+        return time.fromisoformat(value)
+    raise Wrong("a time of day belongs here", 'write hours and minutes, as in "18:30"')
+
+
 # --- texts -------------------------------------------------------------------------------
 
 _HOST: Final = re.compile(r"[0-9A-Za-z_]([0-9A-Za-z_.-]*[0-9A-Za-z])?\.?", re.ASCII)
@@ -320,6 +330,11 @@ Term = Annotated[
 ]
 Size = Annotated[int, BeforeValidator(size), _Schema({"type": "string", "pattern": _TIME})]
 Day = Annotated[date, BeforeValidator(day), _Schema({"type": "string", "format": "date"})]
+TimeOfDay = Annotated[
+    time,
+    BeforeValidator(clock),
+    _Schema({"type": "string", "pattern": f"^{_CLOCK.pattern}$"}),
+]
 Keyword = Annotated[
     str,
     BeforeValidator(_keyword),

@@ -157,6 +157,11 @@ def test_a_group_has_one_outcome_each_in_its_order(destination: Destination) -> 
     ]
 
 
+def test_what_was_delivered_is_no_leftover(destination: Destination) -> None:
+    receipt = delivered(destination.deliver([order("a1")])[0])
+    assert destination.spool_left([receipt.reference, "unknown"]) == ()
+
+
 def test_an_empty_group_is_no_work(destination: Destination) -> None:
     assert destination.deliver([]) == ()
 

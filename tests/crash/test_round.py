@@ -99,6 +99,9 @@ class Printer:
     def follow(self, orders: Mapping[str, str]) -> Mapping[str, Outcome]:
         return {key: InDoubt("never accepted") for key in orders}
 
+    def spool_left(self, _references: Sequence[str], /) -> tuple[str, ...]:
+        return ()
+
     def check(self) -> list[Finding]:
         return []
 

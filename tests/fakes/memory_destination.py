@@ -68,6 +68,9 @@ class MemoryDestination:
         """Nothing is ever accepted here, so nobody has a reason to ask."""
         return {key: InDoubt("never accepted") for key in orders}
 
+    def spool_left(self, _references: Sequence[str], /) -> tuple[str, ...]:
+        return ()
+
     def check(self) -> Iterable[Finding]:
         if self._down is not None:
             return [Finding("problem", str(self._down), self._down.hint)]

@@ -31,6 +31,7 @@ class MemoryQueue:
         self.lose_next_answer = False
         self.remembers = True
         self.remark = ""
+        self.keeps_documents = False
 
     def finish(self, end: End = "done") -> None:
         """Let every job that goes on come to this end."""
@@ -84,6 +85,12 @@ class MemoryQueue:
                 return Refused("cancelled at the printer")
             case "vanished":
                 return InDoubt("the job is no longer known")
+
+    def spool_left(self, references: Sequence[str]) -> tuple[str, ...]:
+        if self.down is not None:
+            raise self.down
+        ended = {f"job {n}" for n, job in enumerate(self.jobs) if job.end != "going"}
+        return tuple(one for one in references if self.keeps_documents and one in ended)
 
     def check(self) -> Iterable[Finding]:
         return [Finding("ok", "memory queue")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,19 +12,22 @@ from structlog.testing import capture_logs
 
 from dispatcher.core.bordereau import Bordereau, Name, Standing, compose, places
 from dispatcher.core.certificate import HoldReason, Result
-from dispatcher.core.delivery import Accepted, Receipt
+from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.core.finess import FinessET
+from dispatcher.core.hours import Hours, Span
 from dispatcher.core.ledger import Delivery, DeliveryState, Entry, Identity, State
 from dispatcher.core.message import MessageRef
 from dispatcher.core.paris import PARIS
-from dispatcher.core.routing import Condition, Kind, Site, Target
-from dispatcher.errors import LoginRefused, Refused, Unavailable
-from dispatcher.ports import Selected
-from dispatcher.service.bordereau import bordereau, due, send
+from dispatcher.core.routing import Condition, Kind, Printing, PrintWhen, Site, Target
+from dispatcher.errors import Failed, InDoubt, LoginRefused, Refused, Unavailable
+from dispatcher.ports import Outcome, Selected
+from dispatcher.service.bordereau import bordereau, due, follow, send
 from dispatcher.service.decisions import NotAsked
+from dispatcher.service.gate import Wait
 from dispatcher.simulator.scenario import Sending
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_mailbox import MemoryMailbox
+from tests.fakes.memory_queue import End, MemoryQueue
 from tests.fakes.office import Office, certificates
 
 SITE = FinessET("990000010")
@@ -203,6 +207,11 @@ def test_a_new_version_is_told_as_one() -> None:
             ),
             ["dossier"],
             id="one for positive results is none for all",
+        ),
+        pytest.param(
+            (replace(QUEUE, name="main", printing=Printing(when=PrintWhen.HOLD)), QUEUE),
+            ["accueil"],
+            id="a printer for what people ask for is none",
         ),
         pytest.param(
             (replace(FOLDER, kind=Kind.LIS),), [], id="a laboratory system takes none"
@@ -446,6 +455,82 @@ def test_a_folder_that_does_not_answer_does_not_keep_it_from_the_queue(office: O
     first, second = (one.outcome for one in sent)
     assert isinstance(first, Unavailable)
     assert isinstance(second, Accepted)
+
+
+CLOSED = Hours((Span(6, 0, 60),))
+
+
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        pytest.param(PrintWhen.OPEN, "the site opens on", id="outside its hours"),
+        pytest.param(PrintWhen.HOLD, "when somebody asks", id="only when asked"),
+    ],
+)
+def test_a_list_with_names_is_not_laid_on_a_tray_unless_it_is_asked_for(
+    office: Office, when: PrintWhen, words: str
+) -> None:
+    with_targets(office, FOLDER, replace(QUEUE, printing=Printing(when=when)))
+    site = replace(office.rules.sites[SITE], hours=CLOSED)
+    office.rules = replace(office.rules, sites={**office.rules.sites, SITE: site})
+    office.destinations[SITE, "dossier"] = MemoryDestination()
+    queue = office.destinations[SITE, "accueil"] = MemoryQueue()
+    folder, paper = send(made(office), b"%PDF-1.7 list", office.desk())
+    assert isinstance(folder.outcome, Receipt)
+    assert isinstance(paper.outcome, Wait)
+    assert (words in paper.outcome.because, queue.jobs) == (True, [])
+    _, paper = send(made(office), b"%PDF-1.7 list", office.desk(), asked=True)
+    assert isinstance(paper.outcome, Accepted)
+    assert [job.title for job in queue.jobs] == [paper.order]
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        pytest.param("done", Receipt, id="printed"),
+        pytest.param("going", Accepted, id="still there"),
+        pytest.param("aborted", Failed, id="given up"),
+        pytest.param("canceled", Refused, id="cancelled"),
+        pytest.param("vanished", InDoubt, id="nobody can tell"),
+    ],
+)
+def test_a_page_that_a_queue_took_is_followed_to_its_end(
+    office: Office, end: End, kind: type[object]
+) -> None:
+    with_targets(office, QUEUE)
+    queue = MemoryQueue()
+    office.destinations[SITE, "accueil"] = queue
+    sent = send(made(office), b"%PDF-1.7 list", office.desk())
+    queue.hinder("out of paper")
+    queue.finish(end)
+    (followed,) = follow(sent, SITE, office.desk(), 0)
+    assert isinstance(followed.outcome, kind)
+    if isinstance(followed.outcome, Accepted):
+        assert followed.outcome.because == "out of paper"
+    queue.down = Unavailable("silent for a moment")
+    assert follow(sent, SITE, office.desk(), 0) == sent, "what was taken stays taken"
+
+
+def test_a_share_that_hangs_keeps_nobody_waiting_for_ever(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = threading.Event()
+
+    class Hanging(MemoryDestination):
+        def deliver(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
+            free.wait(60)
+            return super().deliver(orders)
+
+    monkeypatch.setattr("dispatcher.service.bordereau._PATIENCE", 0.1)
+    with_targets(office, FOLDER, QUEUE)
+    office.destinations[SITE, "dossier"] = Hanging()
+    office.destinations[SITE, "accueil"] = Queue()
+    try:
+        folder, paper = send(made(office), b"%PDF-1.7 list", office.desk())
+        assert isinstance(folder.outcome, InDoubt)
+        assert isinstance(paper.outcome, Accepted)
+    finally:
+        free.set()
 
 
 def test_a_target_that_this_installation_lacks_is_told(office: Office) -> None:

@@ -31,7 +31,8 @@ def office(queue: MemoryQueue) -> Office:
 
 def told(office: Office) -> Hindrance | None:
     entry = only(office)
-    return hindrances(office.ledger, [entry]).get((str(entry.site), "printer"))
+    assert entry.site is not None
+    return hindrances(office.ledger, [entry]).get((entry.site, "printer"))
 
 
 def test_a_job_that_goes_on_says_why_and_since_when(office: Office, queue: MemoryQueue) -> None:
@@ -87,7 +88,8 @@ def test_what_moves_is_told_of_before_what_a_person_has_to_decide(
     work.turn()
     queue.hinder("paper jam")
     work.turn()
-    found = hindrances(office.ledger, office.ledger.entries())[str(held.site), "printer"]
+    assert held.site is not None
+    found = hindrances(office.ledger, office.ledger.entries())[held.site, "printer"]
     assert found.because == "paper jam"
 
 

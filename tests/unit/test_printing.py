@@ -6,6 +6,7 @@ import itertools
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from dispatcher.core.certificate import HoldReason
 from dispatcher.core.hours import Hours, Span
@@ -13,6 +14,8 @@ from dispatcher.core.ledger import DeliveryState, Entry, State
 from dispatcher.core.routing import Kind, Printing, PrintWhen, Rules, Site, Target
 from dispatcher.errors import Unavailable
 from dispatcher.service.decisions import Decisions, NotPossible, Person
+from dispatcher.service.spool import SpoolWatch
+from dispatcher.service.verify import verify
 from dispatcher.simulator.scenario import Sending
 from tests.fakes.memory_ledger import MemoryLedger
 from tests.fakes.memory_queue import MemoryQueue
@@ -301,6 +304,35 @@ def test_every_extra_copy_is_counted_and_recorded(
     assert [act.verb for act in office.ledger.acts(only(office).id)] == ["reprint"] * 3
     assert [d.copy for d in only(office).deliveries if d.target == "printer"] == [0, 1, 2, 3]
     assert len(office.at(str(one.truth.site)).effects) == 1, "the folder got no second file"
+
+
+def test_documents_that_stay_in_the_spool_are_a_difference_and_told_once(
+    office: Office, queue: MemoryQueue, one: Sending
+) -> None:
+    office.mailbox.append(one.raw)
+    work = office.round()
+    work.turn()
+    watch = SpoolWatch(office.desk())
+    queue.keeps_documents = True
+    assert told(watch) == [], "the job is not done with it yet"
+    queue.finish()
+    work.turn()
+    (difference,) = verify([office.mailbox], office.desk())
+    assert (difference.id, "spool" in difference.what) == (only(office).id, True)
+    assert (told(watch), told(watch)) == ([1], [])
+    queue.down = Unavailable("silent")
+    assert told(watch) == []
+    queue.down, queue.keeps_documents = None, False
+    assert told(watch) == []
+    assert list(verify([office.mailbox], office.desk())) == []
+    queue.keeps_documents = True
+    assert told(watch) == [1], "told anew when it comes back"
+
+
+def told(watch: SpoolWatch) -> list[int]:
+    with capture_logs() as logs:
+        watch.turn()
+    return [log["count"] for log in logs if log["event"] == "spool_keeps_documents"]
 
 
 def test_a_lost_ledger_prints_nothing_again_by_itself(

@@ -461,7 +461,7 @@ def printer(keys: str, beside: str = "") -> str:
 
 def test_a_printer_is_read_with_everything_that_may_be_said_of_it(path: Path) -> None:
     keys = """{queue: "accueil-{finess}", copies: 2, sides: two-sided-long-edge, media: A4,
-        tray: tray-2, banner: true, when: open,
+        tray: tray-2, banner: true, separator: true, when: open,
         options: {print-quality: 5, fit-to-page: True, StapleLocation: "Off", gamma: 1.5}}"""
     condition = ", when: {result: [positif]}, fallback: b"
     text = printer(keys, condition) + "      - {name: b, folder: /srv/b}\n" + HOURS
@@ -484,6 +484,7 @@ def test_a_printer_is_read_with_everything_that_may_be_said_of_it(path: Path) ->
                 ("StapleLocation", "Off"),
                 ("gamma", "1.5"),
             ),
+            separator=True,
         ),
     )
 
@@ -555,6 +556,7 @@ def test_a_queue_has_any_name_that_cups_takes(path: Path, queue: str) -> None:
             "{queue: q, tray: Bac 2}", "7:43: the tray is not one", id="a French tray"
         ),
         pytest.param("{queue: q, banner: oui}", "7:45: `banner` is neither", id="oui"),
+        pytest.param("{queue: q, separator: 1}", "7:48: `separator` is neither", id="one"),
         pytest.param("{queue: q, when: closed}", "7:43: `when` does not", id="another when"),
         pytest.param(
             "{queue: q, when: {result: [positif]}}", "7:43: a condition", id="a condition"
@@ -974,7 +976,7 @@ def test_an_editor_sees_the_commonest_mistakes_by_the_schema(text: str) -> None:
 
 def test_the_schema_takes_everything_that_a_printer_may_have() -> None:
     keys = """{queue: "q-{finess}", copies: 2, sides: one-sided, media: A4, tray: t,
-        banner: true, when: hold,
+        banner: true, separator: false, when: hold,
         options: {print-quality: 5, fit-to-page: true, x: y, z: 1.5}}"""
     hours = "    hours: {mon: '08:00-12:00', closed: ['2026-12-24'], holidays: true}\n"
     data = YAML(typ="safe", pure=True).load(printer(keys) + hours)

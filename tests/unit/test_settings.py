@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,7 @@ def test_a_mailbox_with_a_login_and_nothing_else_has_every_default(path: Path) -
     assert found.retention.max_deletions_per_run == 500
     assert (found.alerts, found.metrics) == (None, None)
     assert found.cups.server is None
+    assert found.bordereau.at is None
 
 
 def test_paths_start_at_the_files_directory(path: Path, tmp_path: Path) -> None:
@@ -531,6 +532,12 @@ def test_a_mistake_in_a_mailbox_is_told_with_its_place(
         pytest.param(
             f"cups: {{server: /{'x' * 107}}}", "6:16: cups.server: the path", id="a long socket"
         ),
+        pytest.param("bordereau: '18:30'", "6:12: bordereau: a table", id="a bare time"),
+        pytest.param("bordereau: {at: 1830}", "6:17: bordereau.at: a time", id="a number"),
+        pytest.param("bordereau: {at: '24:00'}", "6:17: bordereau.at: a time", id="24:00"),
+        pytest.param("bordereau: {at: '8:30'}", "6:17: bordereau.at: a time", id="one digit"),
+        pytest.param("bordereau: {at: '１８:30'}", "6:17: bordereau.at: a", id="full width"),
+        pytest.param("bordereau: {on: '18:30'}", "6:13: unknown key `on`", id="not its key"),
         pytest.param("cups: {server: [a]}", "6:16: cups.server: a text", id="a list for cups"),
         pytest.param("log: {format: xml}", "6:15: log.format: ", id="an unknown format"),
         pytest.param("log: {level: verbose}", "6:14: log.level: ", id="an unknown level"),
@@ -727,6 +734,7 @@ def test_the_commented_example_shows_every_key() -> None:
         "RetentionSettings": data["retention"],
         "AlertSettings": data["alerts"],
         "SmtpSettings": data["alerts"]["smtp"],
+        "BordereauSettings": data["bordereau"],
         "CupsSettings": data["cups"],
         "MetricsSettings": data["metrics"],
         "LogSettings": data["log"],
@@ -741,6 +749,13 @@ def test_the_example_fits_the_schema_with_and_without_its_comments() -> None:
     yaml = YAML(typ="safe", pure=True)
     for text in (example(), "\n".join(uncommented())):
         checker.validate(json.loads(json.dumps(yaml.load(text), default=str)))
+
+
+@pytest.mark.parametrize("text", ["18:30", "'18:30'", '"18:30"'], ids=["bare", "one", "two"])
+def test_the_time_of_the_lists_is_read_with_and_without_quotes(path: Path, text: str) -> None:
+    assert load(path, box() + f"bordereau: {{at: {text}}}\n").bordereau.at == time(18, 30)
+    name = "SIDEP_DISPATCHER__BORDEREAU__AT"
+    assert load(path, box(), {name: "07:05"}).bordereau.at == time(7, 5)
 
 
 def test_the_schema_file_is_the_schema_that_the_program_prints() -> None:

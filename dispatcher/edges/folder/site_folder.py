@@ -57,6 +57,10 @@ class SiteFolder:
         """See `Destination.follow`: a folder takes at once or not at all."""
         return {key: InDoubt("a folder works on nothing") for key in orders}
 
+    def spool_left(self, _references: Sequence[str], /) -> tuple[str, ...]:
+        """See `Destination.spool_left`: what lies in a folder was delivered there."""
+        return ()
+
     def find(self, order: Order) -> Receipt | None:
         """Return the receipt of the same content under one of its names, else None.
 

@@ -11,7 +11,7 @@ from typing import Final
 from dispatcher.core.bordereau import Bordereau, Line, Name, Standing
 from dispatcher.core.paris import PARIS
 from dispatcher.edges.paper.sheet import Sheet, Text, Weight, line_height
-from dispatcher.edges.paper.words import COPY, PAPER, clock, counted, day
+from dispatcher.edges.paper.words import COPY, PAPER, clock, counted, day, short_day
 
 _LEFT: Final = 12.0
 _RIGHT: Final = 198.0
@@ -30,6 +30,7 @@ _SPACE: Final = 1.2  # between last and first name
 
 _UNREAD: Final = "nom non lu"
 _REPLACES: Final = "nouvelle version"
+_LATE: Final = "reçu après la liste"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,9 @@ class _Listing:
         if not page.lines:
             return (Text(("Aucun certificat reçu ce jour pour ce site.",), 13),)
         total = "Total : " + counted(len(page.lines), "certificat", "certificats")
+        if page.late:
+            what = counted(page.late, "reçu", "reçus")
+            total += f", dont {what} après la liste précédente"
         told = [Text((total,), 11, Weight.BOLD)]
         if page.printed:
             told.append(self._sum("Papier", PAPER, lambda line: line.paper))
@@ -199,7 +203,7 @@ class _Listing:
             "number": (Text((str(number),), _SMALL),),
             "file": self._file(line),
             "name": name,
-            "time": (Text((clock(line.received_at),), _SIZE),),
+            "time": _time(line),
             "paper": (_standing(PAPER, line.paper),),
             "copy": (_standing(COPY, line.copy),),
         }
@@ -214,7 +218,8 @@ class _Listing:
         number = self._sheet.fitted(
             line.file_number or "non lu", room, sizes=_SMALLER, lines=6, whole=True
         )
-        return (number, Text((_REPLACES,), 7)) if line.replaces else (number,)
+        told = {_LATE: line.late, _REPLACES: line.replaces}
+        return (number, *(Text((words,), 7) for words, is_so in told.items() if is_so))
 
     def _name(self, name: Name | None) -> tuple[tuple[Text, ...], bool]:
         """Return last and first name, and whether they stand beside each other."""
@@ -261,6 +266,12 @@ class _Listing:
                 left += self._sheet.width(text.lines[0], text.size, text.weight) + _SPACE
             else:
                 at += text.height
+
+
+def _time(line: Line) -> tuple[Text, ...]:
+    """Return the time of day, after its day where that is an earlier one."""
+    time = Text((clock(line.received_at),), _SIZE)
+    return (Text((short_day(line.received_at),), _SMALL), time) if line.late else (time,)
 
 
 def _standing(words: Mapping[Standing | None, str], standing: Standing | None) -> Text:

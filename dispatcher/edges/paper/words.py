@@ -40,6 +40,11 @@ def clock(at: datetime) -> str:
     return f"{at.astimezone(PARIS):%H:%M}"
 
 
+def short_day(at: datetime) -> str:
+    """Return day and month in Paris."""
+    return f"{at.astimezone(PARIS):%d/%m}"
+
+
 def counted(count: int, one: str, several: str) -> str:
     """Return a count with its words; French says none and one in the singular."""
     return f"{count} {one if count <= 1 else several}"

@@ -1,0 +1,70 @@
+"""Runs recurring work beside the mailboxes; what is due lives in the ledger, not here."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEvent
+from apscheduler.executors.base import BaseExecutor, run_job
+from apscheduler.job import Job
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from dispatcher.service.daily import DailyLists
+from dispatcher.service.desk import Desk
+from dispatcher.service.loop import Loops
+from dispatcher.service.spool import SpoolWatch
+from dispatcher.service.watch import check_balance
+
+_log = structlog.get_logger(__name__)
+
+# How often each piece of work looks whether something is to be done (seconds).
+_BALANCE: Final = 60
+_DUE: Final = 5
+_LISTS: Final = 10
+_SPOOL: Final = 3600
+_FIRST_SPOOL: Final = 60
+
+
+def schedule(desk: Desk, loops: Loops, lists: DailyLists | None) -> BackgroundScheduler:
+    """Return the running schedule. It lives in memory alone, in UTC."""
+    scheduler = BackgroundScheduler(
+        timezone="UTC",
+        executors={"default": _DaemonThreads()},
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+    )
+    scheduler.add_job(check_balance, "interval", [desk.ledger], seconds=_BALANCE)
+    # What a person released waits for nobody's mail: see to it within seconds.
+    scheduler.add_job(loops.wake_due, "interval", seconds=_DUE)
+    now = desk.clock.now()
+    if lists is not None:
+        scheduler.add_job(lists.turn, "interval", seconds=_LISTS, next_run_time=now)
+    soon = now + timedelta(seconds=_FIRST_SPOOL)
+    watch = SpoolWatch(desk)
+    scheduler.add_job(watch.turn, "interval", seconds=_SPOOL, next_run_time=soon)
+    scheduler.add_listener(_report_job, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
+    scheduler.start()
+    return scheduler
+
+
+class _DaemonThreads(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
+    """Runs each job in a thread that does not keep the program from ending.
+
+    APScheduler's own pool is joined at exit, by Python itself: a mailbox or a share that
+    hangs would hold the service up until it is killed.
+    """
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        threading.Thread(target=self._work, args=(job, run_times), daemon=True).start()
+
+    def _work(self, job: Any, run_times: list[datetime]) -> None:
+        # What ends a job is among the events, so that the listener tells it.
+        store = job._jobstore_alias  # noqa: SLF001 - as its own executors do
+        self._run_job_success(job.id, run_job(job, store, run_times, self._logger.name))
+
+
+def _report_job(event: JobExecutionEvent) -> None:
+    error = type(event.exception).__name__ if event.exception else "missed"
+    _log.error("scheduled_job_failed", error=error)
