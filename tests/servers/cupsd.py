@@ -214,6 +214,11 @@ class Cupsd:
         """Let it die as in a crash, with SIGKILL; a printer at work goes on for itself."""
         self._end(signal.SIGKILL)
 
+    def revive(self) -> None:
+        """Start it unless it runs."""
+        if self._process is None:
+            self.start()
+
     def restart(self) -> None:
         """Stop in good order and start again, with the same spool."""
         self.stop()
