@@ -330,7 +330,7 @@ def test_a_message_that_has_gone_leaves_its_line_without_a_name(
     office: Office, here: list[Sending]
 ) -> None:
     uid = next(u for u, raw in office.mailbox.messages().items() if raw == here[0].raw)
-    office.mailbox.remove(uid)
+    office.mailbox.take_away(uid)
     page = made(office)
     assert (len(page.lines), page.unread, page.lines[-1].file_number) == (
         3, 1, here[0].truth.file_number,

@@ -13,7 +13,7 @@ from dispatcher.edges.cups.jobs import Job, Reference, half_known, verdict
 from dispatcher.edges.cups.server import CupsServer, Unreachable
 from dispatcher.edges.cups.settings import CupsdConf
 from dispatcher.errors import InDoubt, Refused, Unavailable
-from dispatcher.ports import Finding, Outcome
+from dispatcher.ports import Copy, Finding, Outcome, Removal
 
 _MAYBE_TWICE = "CUPS was restarted while it printed: the paper may come out twice"
 
@@ -229,6 +229,10 @@ class CupsQueue:
         view = self._server.look(self._queue, first=min(numbers))
         kept = {(j.number, j.uuid) for j in view.jobs if j.ended and j.documents}
         return tuple(t for t, ref in read.items() if ref and (ref.job, ref.uuid) in kept)
+
+    def remove(self, copy: Copy) -> Removal:
+        """See `Destination.remove`."""
+        raise Unavailable(f"removing {copy.delivery} is not built yet")
 
     def check(self) -> Iterable[Finding]:
         """Return what IT should know of the server and the queue; see `Destination.check`."""

@@ -14,7 +14,7 @@ from dispatcher.edges.folder.mounts import MountMemory, MountTables, ensure_moun
 from dispatcher.edges.folder.names import reference_of
 from dispatcher.edges.folder.opened import OpenFolder
 from dispatcher.errors import InDoubt, Refused, Unavailable
-from dispatcher.ports import Finding, Outcome
+from dispatcher.ports import Copy, Finding, Outcome, Removal
 
 T = TypeVar("T")
 
@@ -86,6 +86,10 @@ class SiteFolder:
             return next((n for n in names if reference_of(self._secret, n) == reference), None)
 
         return self._looking(look)
+
+    def remove(self, copy: Copy) -> Removal:
+        """See `Destination.remove`."""
+        raise Unavailable(f"removing {copy.delivery} is not built yet")
 
     def check(self) -> Iterable[Finding]:
         """Return what IT should know of the folder. Changes nothing."""

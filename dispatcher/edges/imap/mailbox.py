@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from dispatcher.core.ledger import Identity
 from dispatcher.edges.imap import watch
@@ -17,7 +18,7 @@ from dispatcher.edges.imap.parse import found
 from dispatcher.edges.imap.probe import probe
 from dispatcher.edges.imap.trouble import coded, translated
 from dispatcher.errors import Unavailable
-from dispatcher.ports import Clock, Fetched, Finding, Selected
+from dispatcher.ports import Clock, Fetched, Finding, Quota, Selected, Shown
 
 
 class ImapMailbox:
@@ -92,6 +93,26 @@ class ImapMailbox:
                 flags = b"(" + keyword.encode() + b")"
                 reply = client.run("STORE", sequence, b"+FLAGS.SILENT", flags, uid=True)
                 _demand_ok(reply, "the server would not add the keyword")
+
+    def shown(self, uids: Sequence[int]) -> Mapping[int, Shown]:
+        """See `Mailbox.shown`."""
+        raise Unavailable(f"showing {len(uids)} messages is not built yet")
+
+    def removes(self) -> bool:
+        """See `Mailbox.removes`."""
+        return False
+
+    def remove(self, uids: Sequence[int]) -> frozenset[int]:
+        """See `Mailbox.remove`."""
+        raise Unavailable(f"removing {len(uids)} messages is not built yet")
+
+    def newest(self) -> datetime | None:
+        """See `Mailbox.newest`."""
+        raise Unavailable("not built yet")
+
+    def quota(self) -> Quota | None:
+        """See `Mailbox.quota`."""
+        raise Unavailable("not built yet")
 
     def wait(self, seconds: float) -> None:
         """See `Mailbox.wait`.
