@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Literal, Protocol
 
 from dispatcher.core.bordereau import Bordereau
@@ -61,6 +62,27 @@ class Fetched:
     flags: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the server shows of one message, to be sure that it is the recorded one.
+
+    `size` is RFC822.SIZE, `internal_at` INTERNALDATE, `message_id` the digest that
+    `core.message.message_id_digest` makes of its header; None: it has no Message-ID.
+    """
+
+    size: int
+    internal_at: datetime
+    message_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much of the account's storage is used (RFC 9208, 5.1, STORAGE), in bytes."""
+
+    used: int
+    limit: int
+
+
 class Mailbox(Protocol):
     """One IMAP mailbox. Not shared between threads.
 
@@ -108,6 +130,44 @@ class Mailbox(Protocol):
         """Add the settled keyword; does nothing where none is set or none is kept."""
         ...
 
+    def shown(self, uids: Sequence[int]) -> Mapping[int, Shown]:
+        """Return what the server shows of these uids, for certainty before a removal.
+
+        What it leaves out, or tells in part or against itself, is left out.
+        """
+        ...
+
+    def removes(self) -> bool:
+        """Return whether `remove` can work: UIDPLUS, and a mailbox opened to write.
+
+        To be asked after `select`; raises Unavailable before it.
+        """
+        ...
+
+    def remove(self, uids: Sequence[int]) -> frozenset[int]:
+        r"""Delete exactly these messages (RFC 4315, 2.1); return those surely not there now.
+
+        Only our own uids are marked and expunged, in the very session that `select` opened:
+        when that is gone it raises Unavailable before anything is marked. Raises Refused
+        when `removes` is False: nothing was marked. No uids: nothing is sent.
+
+        Where the server marks and does not expunge, the \Deleted marks that we set are
+        taken back as far as possible. Unavailable in the midst of it leaves open which of
+        them are gone: ask `uids` or `shown` after the next `select`.
+        """
+        ...
+
+    def newest(self) -> datetime | None:
+        """Return the newest internal date among the last few messages; None: there are none.
+
+        None too when the server gives none of them a date that can be read.
+        """
+        ...
+
+    def quota(self) -> Quota | None:
+        """Return the fullest storage quota of the mailbox; None: the server tells none."""
+        ...
+
     def wait(self, seconds: float) -> None:
         """Return when mail may have come, when `wake` was called, or after `seconds`."""
         ...
@@ -128,6 +188,32 @@ class Mailbox(Protocol):
 # --- destinations ------------------------------------------------------------------------
 
 Outcome = Receipt | Accepted | Unavailable | Refused | InDoubt
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A delivered copy that is to go.
+
+    `delivery` is the order's id, `reference` the receipt's, `sha256` that of the document
+    that was written.
+    """
+
+    delivery: str
+    reference: str
+    sha256: str = field(repr=False)
+
+
+class Removal(Enum):
+    """What became of a copy that was to go. Stored as these words."""
+
+    REMOVED = "removed"
+    """It lay there and is gone now, durably."""
+    GONE = "gone"
+    """It was not there any more: somebody at the site took it."""
+    CHANGED = "changed"
+    """Something else lies there by now. It was left alone, and is to be reported."""
+    KEPT = "kept"
+    """Paper: nothing of ours is left to remove, the document is not in the spool."""
 
 
 class Destination(Protocol):
@@ -166,6 +252,15 @@ class Destination(Protocol):
 
         A copy that was delivered, such as a file in its folder, is no leftover. Raises
         Unavailable when the destination cannot be asked now.
+        """
+        ...
+
+    def remove(self, copy: Copy) -> Removal:
+        """Remove one delivered copy if it is still what was written there.
+
+        Nothing else is ever removed. Raises Unavailable when the destination cannot be
+        asked now or cannot promise that the removal lasts: ask again later, the answer is
+        then that of that moment. Raises Refused when a person must act first.
         """
         ...
 

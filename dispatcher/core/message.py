@@ -6,6 +6,7 @@ and BODYSTRUCTURE, so nothing that a server parsed is believed.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Final
@@ -97,6 +98,18 @@ def read(raw: bytes) -> Message:
 def shows_pdf(content: bytes) -> bool:
     """Whether some program may open it as a PDF, whatever else it is or is called."""
     return _PDF_MARK in content[:_PDF_REACH]
+
+
+def message_id_digest(raw_or_header: bytes) -> str | None:
+    r"""Return a digest of the Message-ID, the same for a message and for that field alone.
+
+    Hexadecimal SHA-256 of the unfolded value (RFC 5322, 2.2.3 and 3.6.4); of several fields
+    all count, in their order. None: there is none. Lines end as they do for a server, at
+    \n: what `read` forgives a message without one would not be in a server's answer.
+    """
+    values = mime.entity(raw_or_header[: mime.HEADER_LIMIT]).values("message-id")
+    # No value holds a line end, so that two fields are never taken for one.
+    return hashlib.sha256(b"\n".join(values)).hexdigest() if values else None
 
 
 def _senders(top: Entity, oddities: list[str]) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ from typing import Final
 
 from dispatcher.core.bordereau import Bordereau, came_at, compose, day_of, of_site, places
 from dispatcher.core.certificate import Document
-from dispatcher.core.delivery import Accepted, Order
+from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Entry
 from dispatcher.core.paris import PARIS
 from dispatcher.core.routing import Site, Target
 from dispatcher.errors import Failed, InDoubt, InvariantBroken, Refused, Unavailable
-from dispatcher.ports import Destination, Mailbox, Outcome
+from dispatcher.ports import Copy, Destination, Mailbox, Outcome
 from dispatcher.service.decisions import NotAsked
 from dispatcher.service.desk import Desk
 from dispatcher.service.gate import Wait, wait_at
@@ -37,11 +37,16 @@ _ASK: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of a bordereau at one target; Wait: it was not given there now."""
+    """What became of a bordereau at one target; Wait: it was not given there now.
+
+    `copy` is what lies there. It bears names: whoever keeps `copy` can have it removed at
+    its term, and only then can it be told from a file of that name that somebody wrote.
+    """
 
     target: Target
     outcome: Outcome | Wait
     order: str = ""
+    copy: Copy | None = None
 
 
 def bordereau(
@@ -105,9 +110,18 @@ def send(
         sent.append((target, wait or order))
     outcomes = _delivered([one for _, one in sent if isinstance(one, Order)], desk)
     return tuple(
-        Sent(target, one) if isinstance(one, Wait) else Sent(target, outcomes[one.id], one.id)
+        Sent(target, one)
+        if isinstance(one, Wait)
+        else Sent(target, outcomes[one.id], one.id, copy_of(one, outcomes[one.id]))
         for target, one in sent
     )
+
+
+def copy_of(order: Order, outcome: Outcome) -> Copy | None:
+    """Return the copy that an order left at its target; None: surely none, or in doubt."""
+    if not isinstance(outcome, Receipt | Accepted):
+        return None
+    return Copy(order.id, outcome.reference, order.document.sha256)
 
 
 def follow(

@@ -12,7 +12,7 @@ import pytest
 from dispatcher.core.delivery import Order, Receipt
 from dispatcher.core.ledger import State
 from dispatcher.errors import InDoubt
-from dispatcher.ports import Destination, Finding, Outcome, Writer
+from dispatcher.ports import Copy, Destination, Finding, Outcome, Removal, Writer
 from tests.fakes.memory_ledger import MemoryLedger
 from tests.fakes.memory_mailbox import MemoryMailbox
 from tests.fakes.office import Office, certificates
@@ -101,6 +101,9 @@ class Printer:
 
     def spool_left(self, _references: Sequence[str], /) -> tuple[str, ...]:
         return ()
+
+    def remove(self, copy: Copy) -> Removal:
+        return Removal.KEPT if copy.delivery in self.effects else Removal.GONE
 
     def check(self) -> list[Finding]:
         return []

@@ -9,7 +9,7 @@ from typing import Literal
 from dispatcher.core.delivery import Order, Receipt
 from dispatcher.core.finess import FinessET
 from dispatcher.errors import InDoubt, Refused, Unavailable
-from dispatcher.ports import Finding, Outcome
+from dispatcher.ports import Copy, Finding, Outcome, Removal
 
 Moment = Literal["before", "after"]
 Error = Unavailable | Refused | InDoubt
@@ -22,8 +22,11 @@ class MemoryDestination:
         # Like a folder: the same content under the same name is the same delivery.
         self.documents: dict[tuple[str, str], Order] = {}
         self.effects: list[Order] = []
+        self.removed: list[Copy] = []
         self._faults: list[tuple[Moment, Error]] = []
         self._down: Error | None = None
+        self._edited: set[str] = set()
+        self._removal_faults: list[Unavailable | Refused] = []
 
     def fail_next(self, when: Moment, error: Error) -> None:
         """Answer one coming order with `error`, "before" or "after" it took effect."""
@@ -37,6 +40,24 @@ class MemoryDestination:
         """Work again, and forget every fault that was planned."""
         self._down = None
         self._faults.clear()
+
+    def fail_next_removal(self, error: Unavailable | Refused) -> None:
+        """Answer one coming removal with `error`; nothing is then removed."""
+        self._removal_faults.append(error)
+
+    def take(self, reference: str) -> None:
+        """Let somebody at the site move a document elsewhere."""
+        self.documents = {
+            key: order
+            for key, order in self.documents.items()
+            if self._reference(order) != reference
+        }
+        self._edited.discard(reference)
+
+    def edit(self, reference: str) -> None:
+        """Let somebody write something else under a document's name."""
+        self.take(reference)
+        self._edited.add(reference)
 
     def sites(self) -> dict[FinessET, int]:
         """Return how many effects each site has seen."""
@@ -70,6 +91,18 @@ class MemoryDestination:
 
     def spool_left(self, _references: Sequence[str], /) -> tuple[str, ...]:
         return ()
+
+    def remove(self, copy: Copy) -> Removal:
+        if self._down is not None:
+            raise self._down
+        if self._removal_faults:
+            raise self._removal_faults.pop(0)
+        there = [o for o in self.documents.values() if self._reference(o) == copy.reference]
+        if any(order.document.sha256 == copy.sha256 for order in there):
+            self.take(copy.reference)
+            self.removed.append(copy)
+            return Removal.REMOVED
+        return Removal.CHANGED if there or copy.reference in self._edited else Removal.GONE
 
     def check(self) -> Iterable[Finding]:
         if self._down is not None:

@@ -9,10 +9,14 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from dispatcher.core.ledger import Identity
+from dispatcher.core.message import message_id_digest
 from dispatcher.errors import Refused, Unavailable
-from dispatcher.ports import Fetched, Finding, Selected
+from dispatcher.ports import Fetched, Finding, Quota, Selected, Shown
 
-Method = Literal["select", "uids", "identities", "fetch", "headers", "add_keyword", "wait"]
+Method = Literal[
+    "select", "uids", "identities", "fetch", "headers", "add_keyword", "wait",
+    "shown", "remove", "newest", "quota",
+]  # fmt: skip
 DELIVERED_AT = datetime(2021, 3, 1, 9, 0, tzinfo=UTC)
 
 
@@ -35,9 +39,11 @@ class Stored:
 class MemoryMailbox:
     """Passes the same contract as the real edge (tests/contract/test_mailbox.py).
 
-    The server's side is `append`, `remove`, `set_flags`, `renumber`, `reuse_uids`, `ghost`,
-    `unghost` and `fail_next`, and the attributes `read_only` and `keeps_keyword`. What the
-    service did can be seen in `calls`, `fetched`, `flags()` and `messages()`.
+    The server's side is `append`, `take_away`, `set_flags`, `renumber`, `reuse_uids`,
+    `ghost`, `unghost`, `fail_next`, `tear_fetch_after` and `tear_remove_after`, and the
+    attributes `read_only`, `keeps_keyword`, `uidplus`, `quota_told`, `lies` (what `shown`
+    answers instead of the truth) and `stubborn` (uids that no EXPUNGE removes). What the
+    service did can be seen in `calls`, `fetched`, `removed`, `flags()` and `messages()`.
     """
 
     def __init__(
@@ -54,11 +60,17 @@ class MemoryMailbox:
         self.uidnext = 1
         self.read_only = False
         self.keeps_keyword = True
+        self.uidplus = True
+        self.quota_told: Quota | None = None
+        self.lies: dict[int, Shown] = {}
+        self.stubborn: set[int] = set()
         self.stored: dict[int, Stored] = {}
         self.calls: list[Method] = []
         self.fetched: list[int] = []
+        self.removed: list[int] = []
         self._faults: dict[Method, list[Unavailable | Refused]] = {}
         self._torn: int | None = None
+        self._torn_removal: int | None = None
         self._selected: Selected | None = None
         self._lying: set[int] = set()
         self._changed = threading.Condition()
@@ -86,7 +98,7 @@ class MemoryMailbox:
             self._changed.notify_all()
             return uid
 
-    def remove(self, *uids: int) -> None:
+    def take_away(self, *uids: int) -> None:
         """Let another client delete messages."""
         for uid in uids:
             del self.stored[uid]
@@ -125,6 +137,10 @@ class MemoryMailbox:
     def tear_fetch_after(self, messages: int) -> None:
         """Break the connection in the next fetch, after so many messages were yielded."""
         self._torn = messages
+
+    def tear_remove_after(self, messages: int) -> None:
+        """Break the connection in the next removal, after so many messages were expunged."""
+        self._torn_removal = messages
 
     def flags(self) -> dict[int, frozenset[str]]:
         """Return every message's flags by uid."""
@@ -204,6 +220,43 @@ class MemoryMailbox:
             stored = self.stored[uid]
             self.stored[uid] = replace(stored, flags=stored.flags | {self.keyword})
 
+    def shown(self, uids: Sequence[int]) -> Mapping[int, Shown]:
+        self._meet("shown")
+        return {
+            uid: self.lies.get(uid) or _shown(self.stored[uid])
+            for uid in sorted(set(uids))
+            if uid in self.stored
+        }
+
+    def removes(self) -> bool:
+        return self.uidplus and not self._current().read_only
+
+    def remove(self, uids: Sequence[int]) -> frozenset[int]:
+        if not uids:
+            return frozenset()
+        if not self.removes():
+            raise Refused("the server cannot expunge by uid, or the mailbox is read-only")
+        self._meet("remove")
+        wanted = sorted(set(uids))
+        torn, self._torn_removal = self._torn_removal, None
+        for count, uid in enumerate(wanted):
+            if count == torn:
+                self._selected = None
+                raise Unavailable("the connection broke off")
+            if uid in self.stored and uid not in self.stubborn:
+                del self.stored[uid]
+                self.removed.append(uid)
+        return frozenset(uid for uid in wanted if uid not in self.stored)
+
+    def newest(self) -> datetime | None:
+        self._meet("newest")
+        last = sorted(self.stored)[-8:]
+        return max((self.stored[uid].internal_at for uid in last), default=None)
+
+    def quota(self) -> Quota | None:
+        self._meet("quota")
+        return self.quota_told
+
     def wait(self, seconds: float) -> None:
         """Return for mail, for `wake`, or after `seconds` of real time.
 
@@ -242,3 +295,8 @@ class MemoryMailbox:
         if self._faults.get(method):
             self._selected = None
             raise self._faults[method].pop(0)
+
+
+def _shown(stored: Stored) -> Shown:
+    identity = stored.identity
+    return Shown(identity.size, identity.internal_at, message_id_digest(stored.raw))

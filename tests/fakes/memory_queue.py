@@ -8,22 +8,26 @@ from typing import Literal
 
 from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.errors import Failed, InDoubt, Refused, Unavailable
-from dispatcher.ports import Finding, Outcome
+from dispatcher.ports import Copy, Finding, Outcome, Removal
 
 End = Literal["going", "done", "aborted", "canceled", "vanished"]
 
 
 @dataclass
 class Job:
-    """One job; `title` is the order's id."""
+    """One job; `title` is the order's id. `spooled`: the queue still has its document."""
 
     title: str
     end: End = "going"
     because: str = ""
+    spooled: bool = True
 
 
 class MemoryQueue:
-    """Every order that it takes is a new sheet of paper, as at a real queue."""
+    """Every order that it takes is a new sheet of paper, as at a real queue.
+
+    With `keeps_files` the document of an ended job stays in the spool (PreserveJobFiles).
+    """
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
@@ -32,12 +36,15 @@ class MemoryQueue:
         self.remembers = True
         self.remark = ""
         self.keeps_documents = False
+        self.keeps_files = False
+        self.removed: list[Copy] = []
 
     def finish(self, end: End = "done") -> None:
         """Let every job that goes on come to this end."""
         for job in self.jobs:
             if job.end == "going":
                 job.end = end
+                job.spooled = self.keeps_files
 
     def hinder(self, because: str) -> None:
         """Let every job that goes on say why it takes time."""
@@ -91,6 +98,22 @@ class MemoryQueue:
             raise self.down
         ended = {f"job {n}" for n, job in enumerate(self.jobs) if job.end != "going"}
         return tuple(one for one in references if self.keeps_documents and one in ended)
+
+    def remove(self, copy: Copy) -> Removal:
+        if self.down is not None:
+            raise self.down
+        word, _, number = copy.reference.partition(" ")
+        known = word == "job" and number.isdigit() and int(number) < len(self.jobs)
+        job = self.jobs[int(number)] if known else None
+        if job is None or job.title != copy.delivery or job.end == "vanished":
+            return Removal.KEPT
+        if job.end == "going":
+            raise Unavailable("the job is under way")
+        if not job.spooled:
+            return Removal.KEPT
+        job.spooled = False
+        self.removed.append(copy)
+        return Removal.REMOVED
 
     def check(self) -> Iterable[Finding]:
         return [Finding("ok", "memory queue")]

@@ -194,6 +194,10 @@ class Bal:
             client.delete_messages(uids, silent=True)
             client.uid_expunge(uids)
 
+    def take_away(self, *uids: int) -> None:
+        """Delete messages of INBOX for good, as `MemoryMailbox.take_away`."""
+        self.remove(*uids)
+
     def move(self, uid: int, mailbox: str, source: str = "INBOX") -> None:
         """Move a message to another mailbox of the account."""
         with self.imap(source) as client:

@@ -20,7 +20,7 @@ from dispatcher.core.message import MessageRef
 from dispatcher.core.paris import PARIS
 from dispatcher.core.routing import Condition, Kind, Printing, PrintWhen, Site, Target
 from dispatcher.errors import Failed, InDoubt, LoginRefused, Refused, Unavailable
-from dispatcher.ports import Outcome, Selected
+from dispatcher.ports import Outcome, Removal, Selected
 from dispatcher.service.bordereau import bordereau, due, follow, send
 from dispatcher.service.decisions import NotAsked
 from dispatcher.service.gate import Wait
@@ -339,7 +339,7 @@ def test_a_message_that_has_gone_leaves_its_line_without_a_name(
     office: Office, here: list[Sending]
 ) -> None:
     uid = next(u for u, raw in office.mailbox.messages().items() if raw == here[0].raw)
-    office.mailbox.remove(uid)
+    office.mailbox.take_away(uid)
     page = made(office)
     assert (len(page.lines), page.unread, page.lines[-1].file_number) == (
         3, 1, here[0].truth.file_number,
@@ -446,6 +446,20 @@ def test_it_is_delivered_under_its_own_name_and_a_random_id(office: Office) -> N
     assert len(ids) == 2
 
 
+def test_the_copy_that_lies_there_can_be_removed_at_its_term(office: Office) -> None:
+    with_targets(office, FOLDER, QUEUE)
+    folder = office.destinations[SITE, "dossier"] = MemoryDestination()
+    queue = office.destinations[SITE, "accueil"] = MemoryQueue()
+    in_folder, in_queue = send(made(office), b"%PDF-1.7 list", office.desk())
+    queue.keeps_files = True
+    queue.finish()
+    assert in_folder.copy is not None
+    assert in_queue.copy is not None
+    assert folder.remove(in_folder.copy) is Removal.REMOVED
+    assert folder.documents == {}
+    assert queue.remove(in_queue.copy) is Removal.REMOVED
+
+
 def test_a_folder_that_does_not_answer_does_not_keep_it_from_the_queue(office: Office) -> None:
     with_targets(office, FOLDER, QUEUE)
     down = office.destinations[SITE, "dossier"] = MemoryDestination()
@@ -455,6 +469,7 @@ def test_a_folder_that_does_not_answer_does_not_keep_it_from_the_queue(office: O
     first, second = (one.outcome for one in sent)
     assert isinstance(first, Unavailable)
     assert isinstance(second, Accepted)
+    assert [one.copy is None for one in sent] == [True, False]
 
 
 CLOSED = Hours((Span(6, 0, 60),))

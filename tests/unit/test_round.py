@@ -151,7 +151,7 @@ def test_an_undelivered_message_that_others_removed_goes_on_when_it_is_back(
     arrive(office, three[:1])
     work = office.round()
     work.turn()
-    office.mailbox.remove(1)
+    office.mailbox.take_away(1)
     work.turn()
     assert (only(office).state, only(office).present) == (State.PENDING, False)
     office.at(site).mend()
