@@ -745,6 +745,27 @@ def test_reasons_are_told_in_words(reasons: list[str], words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        pytest.param(
+            "The printer may not exist or is unavailable at this time.",
+            "the printer cannot be reached", id="away",
+        ),
+        pytest.param(
+            'Unable to locate printer "imprimante".', "the printer cannot be reached",
+            id="no such host",
+        ),
+        pytest.param("Connected to printer.", "", id="as it should be"),
+        pytest.param("Impression de DUPONT.pdf", "", id="unknown, and never repeated"),
+    ],
+)  # fmt: skip
+def test_what_a_backend_says_is_told_only_when_it_is_known(message: str, words: str) -> None:
+    assert (
+        QueueState(4, ("none",), accepting=True, now=None, message=message).trouble() == words
+    )
+
+
+@pytest.mark.parametrize(
     ("text", "conf"),
     [
         pytest.param("", CupsdConf(), id="defaults"),

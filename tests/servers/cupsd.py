@@ -270,6 +270,13 @@ class Cupsd:
         )  # fmt: skip
         return name
 
+    def add_printer(self, name: str, uri: str) -> str:
+        """Add a raw queue on a printer elsewhere, reached by IPP; return its name."""
+        self._run(
+            "lpadmin", "-p", name, "-v", uri, "-E", "-o", "printer-error-policy=retry-job"
+        )
+        return name
+
     def set_mode(self, queue: str, mode: Mode) -> None:
         """Let the printer do something else, from now on and for a job it works at."""
         path = self.base / "printers" / queue / "mode"
@@ -379,6 +386,10 @@ class Cupsd:
         backend = self.base / "bin" / "backend" / "sim"
         shutil.copy(Path(__file__).with_name("cups_backend.sh"), backend)
         backend.chmod(0o755)
+        # Debian lets only root run its own.
+        real = self.base / "bin" / "backend" / "ipp"
+        shutil.copy(_SERVER_BIN / "backend" / "ipp", real)
+        real.chmod(0o755)
         for name in ("spool", "spool/tmp", "cache", "run", "run/certs", "printers"):
             self._give(self.base / name)
         (self.base / "spool").chmod(0o710)

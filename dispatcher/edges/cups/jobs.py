@@ -9,12 +9,13 @@ from typing import Any, Final, Self
 
 from dispatcher.core.delivery import IN_LINE, PRINTING, Accepted, Receipt
 from dispatcher.edges.cups import wire
-from dispatcher.edges.cups.words import printer_reasons
+from dispatcher.edges.cups.words import printer_message, printer_reasons
 from dispatcher.errors import Failed, InDoubt, Refused
 
 # job-state, RFC 8011, 5.3.7.
 _HELD, _PROCESSING, _STOPPED, _CANCELED, _ABORTED, _COMPLETED = 4, 5, 6, 7, 8, 9
 # printer-state, RFC 8011, 5.4.11.
+_QUEUE_IDLE: Final = 3
 _QUEUE_STOPPED: Final = 5
 
 _URN: Final = "urn:uuid:"
@@ -123,12 +124,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue as CUPS shows it; `now` is the server's time in whole seconds."""
+    """A queue as CUPS shows it; `now` is the server's time in whole seconds.
+
+    `message` is printer-state-message: what its backend said last, in English.
+    """
 
     state: int
     reasons: tuple[str, ...]
     accepting: bool
     now: int | None
+    message: str = ""
 
     @classmethod
     def read(cls, said: Mapping[str, Any] | None) -> Self | None:
@@ -141,6 +146,7 @@ class QueueState:
             reasons=tuple(map(str, (reasons,) if isinstance(reasons, str) else reasons)),
             accepting=bool(said.get("printer-is-accepting-jobs", True)),
             now=_number(said, "printer-up-time"),
+            message=_text(said.get("printer-state-message")) or "",
         )
 
     @property
@@ -151,6 +157,8 @@ class QueueState:
     def trouble(self) -> str:
         """Return in words what keeps it from printing; empty: nothing is known."""
         words = printer_reasons(self.reasons)
+        if not words and self.state != _QUEUE_IDLE:  # an idle one's is an old story
+            words = printer_message(self.message)
         if self.stopped and "paused" not in self.reasons:
             words = ", ".join(filter(None, (words, "the queue is paused")))
         return words

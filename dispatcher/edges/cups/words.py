@@ -50,6 +50,20 @@ _REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "other": "the printer reports a fault that it does not name",
     }
 )
+# What CUPS's own backends say (ipp, socket, lpd; CUPS 2.4) when they cannot reach a printer
+# and give no reason: the printer is then `processing`, as one that prints.
+_CANNOT_BE_REACHED: Final = frozenset(
+    {
+        "The printer configuration is incorrect or the printer no longer exists.",
+        "The printer did not respond.",
+        "The printer is in use.",
+        "The printer is not connected.",
+        "The printer is not responding.",
+        "The printer is unreachable at this time.",
+        "The printer may not exist or is unavailable at this time.",
+        "Unable to locate printer.",
+    }
+)
 _SEVERITIES: Final = ("-error", "-warning", "-report")
 _LONGEST: Final = 60
 
@@ -58,6 +72,12 @@ def printer_reasons(reasons: Iterable[str]) -> str:
     """Return printer-state-reasons in words, joined by commas; unknown ones as they are."""
     words = (_word(reason) for reason in reasons if reason != "none")
     return ", ".join(dict.fromkeys(word for word in words if word))
+
+
+def printer_message(message: str) -> str:
+    """Return printer-state-message in words; empty unless it tells of a trouble we know."""
+    known = message in _CANNOT_BE_REACHED or message.startswith("Unable to locate printer")
+    return "the printer cannot be reached" if known else ""
 
 
 def _word(reason: str) -> str:

@@ -27,7 +27,8 @@ _JOB: Final = [
     wire.MARK,
 ]  # fmt: skip
 _QUEUE: Final = [
-    "printer-state", "printer-state-reasons", "printer-is-accepting-jobs", "printer-up-time",
+    "printer-state", "printer-state-reasons", "printer-state-message",
+    "printer-is-accepting-jobs", "printer-up-time",
 ]  # fmt: skip
 _CHUNK: Final = 1 << 18
 _CONTINUE: Final = 100
