@@ -437,6 +437,10 @@ class Writer(Protocol):
         """Record that the mail of a message is gone for good."""
         ...
 
+    def located(self, delivery_id: str, reference: str) -> Entry:
+        """Record by which reference a copy is found that was delivered without one."""
+        ...
+
     def copy_gone(self, delivery_id: str, how: Removal) -> Entry:
         """Record what became of a delivered copy."""
         ...
@@ -572,6 +576,10 @@ class Ledger(Protocol):
 
     def undelivered(self, mailbox: str, until: datetime) -> tuple[Entry, ...]:
         """Return the pending and held messages whose term comes until then."""
+        ...
+
+    def lying(self, mailbox: str) -> int:
+        """Return how many of our messages lie in the mailbox, as far as is known."""
         ...
 
     def vanished(self, mailbox: str) -> int:

@@ -95,6 +95,9 @@ def _scheduler(desk: Desk, loops: Loops) -> BackgroundScheduler:
     scheduler.add_job(check_balance, "interval", [desk.ledger], minutes=1)
     # What a person released waits for nobody's mail: see to it within seconds.
     scheduler.add_job(loops.wake_due, "interval", seconds=5)
+    # Whether one is due lives in the ledger; its own thread looks at every turn as well.
+    now = desk.clock.now()
+    scheduler.add_job(loops.wake_for_purge, "interval", minutes=1, next_run_time=now)
     scheduler.add_listener(_report_job, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
     scheduler.start()
     return scheduler
@@ -115,7 +118,7 @@ def _status(outcome: Outcome, *, attention: bool) -> Exit:
         return Exit.UNREACHABLE
     if outcome.incomplete:
         return Exit.TRY_LATER
-    return Exit.ATTENTION if attention else Exit.DONE
+    return Exit.ATTENTION if attention or outcome.braked else Exit.DONE
 
 
 def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
@@ -130,5 +133,8 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
         notes().print(f"[red]mailbox {plain(name)}:[/] {plain(error)}", soft_wrap=True)
         if error.hint:
             notes().print(f"→ {plain(error.hint)}", soft_wrap=True)
+    for name in outcome.braked:
+        text = "deletion was stopped, see `sidep-dispatcher purge --dry-run`"
+        notes().print(f"[red]mailbox {plain(name)}:[/] {plain(text)}", soft_wrap=True)
     for name in outcome.incomplete:
         notes().print(f"[yellow]mailbox {plain(name)}: not everything was read or delivered[/]")

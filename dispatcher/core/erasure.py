@@ -54,9 +54,7 @@ def mail_gone(entry: Entry, how: Removal, at: datetime) -> Entry:
 
 def copy_gone(entry: Entry, delivery_id: str, how: Removal, at: datetime) -> Entry:
     """Record what became of a delivered copy; `changed` may still become another word."""
-    delivery = next((d for d in entry.deliveries if d.id == delivery_id), None)
-    if delivery is None or delivery.state is not DeliveryState.DELIVERED:
-        raise InvariantBroken(f"delivery {delivery_id} has no copy")
+    delivery = _made(entry, delivery_id)
     told = replace(
         delivery,
         removal=how,
@@ -64,7 +62,23 @@ def copy_gone(entry: Entry, delivery_id: str, how: Removal, at: datetime) -> Ent
         # What was changed is asked for again, to see when it is gone.
         reference=delivery.reference if how is Removal.CHANGED else None,
     )
-    others = (told if d.id == delivery_id else d for d in entry.deliveries)
+    return _with(entry, told)
+
+
+def located(entry: Entry, delivery_id: str, reference: str) -> Entry:
+    """Record by which reference a copy is found that was delivered without one."""
+    return _with(entry, replace(_made(entry, delivery_id), reference=reference))
+
+
+def _made(entry: Entry, delivery_id: str) -> Delivery:
+    delivery = next((d for d in entry.deliveries if d.id == delivery_id), None)
+    if delivery is None or delivery.state is not DeliveryState.DELIVERED:
+        raise InvariantBroken(f"delivery {delivery_id} has no copy")
+    return delivery
+
+
+def _with(entry: Entry, told: Delivery) -> Entry:
+    others = (told if d.id == told.id else d for d in entry.deliveries)
     return replace(entry, deliveries=tuple(others))
 
 

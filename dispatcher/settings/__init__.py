@@ -16,7 +16,6 @@ from dispatcher.settings.sections import (
     RetentionSettings,
     Security,
     SmtpSettings,
-    Undelivered,
     Watch,
 )
 from dispatcher.settings.shape import Settings
@@ -35,7 +34,6 @@ __all__ = [
     "Security",
     "Settings",
     "SmtpSettings",
-    "Undelivered",
     "Watch",
     "json_schema",
     "load",

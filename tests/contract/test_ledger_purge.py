@@ -174,6 +174,16 @@ def test_a_line_is_not_emptied_while_a_copy_lies_on_its_site(ledger: AnyLedger) 
         writer.empty(entry.id)
 
 
+def test_a_copy_without_a_reference_gets_the_one_it_is_found_by(ledger: AnyLedger) -> None:
+    (entry,) = receive(ledger, pending(1))
+    with ledger.writing() as writer:
+        writer.move(entry.deliveries[0].id, D.DELIVERING)
+        writer.move(entry.deliveries[0].id, D.DELIVERED)
+        now = writer.located(entry.deliveries[0].id, "r")
+    assert now.deliveries[0].reference == "r"
+    assert ledger.entry(entry.id) == now
+
+
 def test_a_changed_copy_keeps_its_reference_until_it_is_gone(ledger: AnyLedger) -> None:
     entry = delivered(ledger, pending(1))
     (delivery,) = entry.deliveries
@@ -250,10 +260,10 @@ def test_a_term_is_set_anew(ledger: AnyLedger) -> None:
 
 def test_what_others_removed_is_counted_until_it_is_recorded(ledger: AnyLedger) -> None:
     entry = delivered(ledger, pending(1))
-    assert ledger.vanished("lbm") == 0
+    assert (ledger.vanished("lbm"), ledger.lying("lbm")) == (0, 1)
     with ledger.writing() as writer:
         writer.absent([entry.ref])
-    assert ledger.vanished("lbm") == 1
+    assert (ledger.vanished("lbm"), ledger.lying("lbm")) == (1, 0)
     with ledger.writing() as writer:
         writer.mail_gone(entry.id, Removal.GONE)
     assert ledger.vanished("lbm") == 0

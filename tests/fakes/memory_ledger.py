@@ -199,6 +199,9 @@ class MemoryWriter:
     def mail_gone(self, entry_id: str, how: Removal) -> Entry:
         return self._put(erasure.mail_gone(self._entry(entry_id), how, self._clock.now()))
 
+    def located(self, delivery_id: str, reference: str) -> Entry:
+        return self._put(erasure.located(self._owner(delivery_id), delivery_id, reference))
+
     def copy_gone(self, delivery_id: str, how: Removal) -> Entry:
         entry, now = self._owner(delivery_id), self._clock.now()
         return self._put(erasure.copy_gone(entry, delivery_id, how, now))
@@ -518,6 +521,9 @@ class MemoryLedger:
             for entry in self.past_term(mailbox, until)
             if entry.state in {State.PENDING, State.HELD}
         )
+
+    def lying(self, mailbox: str) -> int:
+        return sum(1 for ref in self.book.places_taken if ref.mailbox == mailbox)
 
     def vanished(self, mailbox: str) -> int:
         return sum(

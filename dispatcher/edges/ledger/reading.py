@@ -312,6 +312,12 @@ def undelivered(connection: Connection, mailbox: str, until: datetime) -> list[E
     )
 
 
+def lying(connection: Connection, mailbox: str) -> int:
+    """Return how many of our messages lie in the mailbox."""
+    query = select(func.count()).where(ENTRY.c.mailbox == mailbox, _PRESENT)
+    return int(connection.execute(query).scalar_one())
+
+
 def vanished(connection: Connection, mailbox: str) -> int:
     """Return how many messages are not in the mailbox, though nobody recorded their removal."""
     query = select(func.count()).where(

@@ -278,6 +278,11 @@ class SqlLedger:
         with self._reading() as connection:
             return tuple(reading.undelivered(connection, mailbox, until))
 
+    def lying(self, mailbox: str) -> int:
+        """See `ports.Ledger.lying`."""
+        with self._reading() as connection:
+            return reading.lying(connection, mailbox)
+
     def vanished(self, mailbox: str) -> int:
         """See `ports.Ledger.vanished`."""
         with self._reading() as connection:

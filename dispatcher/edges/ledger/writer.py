@@ -224,6 +224,11 @@ class SqlWriter(Gathering):
         self._vacated.add(entry.ref)
         return self._set(entry_id, erasure.mail_gone(entry, how, self._clock.now()))
 
+    def located(self, delivery_id: str, reference: str) -> Entry:
+        """See `ports.Writer.located`."""
+        entry = self._owner(delivery_id)
+        return self._set(entry.id, erasure.located(entry, delivery_id, reference))
+
     def copy_gone(self, delivery_id: str, how: Removal) -> Entry:
         """See `ports.Writer.copy_gone`."""
         entry, now = self._owner(delivery_id), self._clock.now()
