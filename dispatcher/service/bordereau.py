@@ -13,13 +13,13 @@ import structlog
 from dispatcher.core import certificate as certificates
 from dispatcher.core.bordereau import Bordereau, Name, belongs, compose, places
 from dispatcher.core.certificate import Certificate, Document
-from dispatcher.core.delivery import Order
+from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Entry
 from dispatcher.core.paris import PARIS
 from dispatcher.core.routing import Site, Target
 from dispatcher.errors import LoginRefused, Refused, Unavailable
-from dispatcher.ports import Mailbox, Outcome
+from dispatcher.ports import Copy, Mailbox, Outcome
 from dispatcher.service.decisions import NotAsked
 from dispatcher.service.desk import Desk
 from dispatcher.service.logins import Logins
@@ -33,10 +33,15 @@ _CAUGHT_UP: Final = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of a bordereau at one target."""
+    """What became of a bordereau at one target, and the copy that lies there now.
+
+    It bears names: whoever keeps `copy` can have it removed at its term, and only then can
+    it be told from a file of that name that somebody else wrote.
+    """
 
     target: Target
     outcome: Outcome
+    copy: Copy | None = None
 
 
 def bordereau(site: FinessET, on: date, desk: Desk, mailboxes: Sequence[Mailbox]) -> Bordereau:
@@ -71,9 +76,7 @@ def send(page: Bordereau, content: bytes, desk: Desk) -> tuple[Sent, ...]:
             "the site has neither a folder nor a queue", hint="Name a file with --to."
         )
     document = Document(page.file_name, content)
-    return tuple(
-        Sent(target, _deliver(page.site, target, document, desk)) for target in targets
-    )
+    return tuple(_sent(page.site, target, document, desk) for target in targets)
 
 
 def due(last_made: date | None, now: datetime, at: time) -> date | None:
@@ -152,10 +155,14 @@ def _name(raw: bytes, entry: Entry, senders: frozenset[str]) -> Name | None:
     return Name(reading.last_name, reading.first_name) if same else None
 
 
-def _deliver(site: FinessET, target: Target, document: Document, desk: Desk) -> Outcome:
+def _sent(site: FinessET, target: Target, document: Document, desk: Desk) -> Sent:
     destination = desk.destination(site, target.name)
     if destination is None:
-        return Refused("this installation cannot deliver to it", hint="See `check`.")
+        return Sent(
+            target, Refused("this installation cannot deliver to it", hint="See `check`.")
+        )
     order = Order(secrets.token_hex(16), site, target.name, document)
     (outcome,) = destination.deliver([order])
-    return outcome
+    if isinstance(outcome, Receipt | Accepted):
+        return Sent(target, outcome, Copy(order.id, outcome.reference, document.sha256))
+    return Sent(target, outcome)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +26,7 @@ from dispatcher.edges.cups.absence import Start, View
 from dispatcher.edges.cups.jobs import Job, QueueState, Reference
 from dispatcher.edges.cups.settings import CupsdConf
 from dispatcher.errors import Failed, InDoubt, Refused, Unavailable
-from dispatcher.ports import Outcome
+from dispatcher.ports import Copy, Outcome, Removal
 from tests.servers.cupsd import Cupsd, Mode, Setup
 
 SITE = FinessET("990000010")
@@ -448,6 +449,95 @@ def test_what_is_left_in_the_spool_is_told() -> None:
         ended(queue, one, text)
         assert queue.spool_left([text]) == (text,)
         assert "PreserveJobFiles No" in " ".join(f.hint for f in queue.check())
+        server.close()
+
+
+def test_removing_takes_the_document_and_the_job_out_of_cups() -> None:
+    with Cupsd(Setup(files="Yes")) as cupsd:
+        server = CupsServer(str(cupsd.socket))
+        queue = CupsQueue(server, cupsd.add_queue("q"), Printing())
+        ours, other = order(b"%PDF ours"), order(b"%PDF other")
+        text, kept = (reference(outcome) for outcome in queue.deliver([ours, other]))
+        for one, its in ((ours, text), (other, kept)):
+            ended(queue, one, its)
+        assert queue.remove(Copy(ours.id, text, "")) is Removal.REMOVED
+        assert cupsd.spooled() == [b"%PDF other"]
+        assert queue.spool_left([text, kept]) == (kept,)
+        assert isinstance(followed(queue, ours, text), InDoubt), "it left the history too"
+        server.close()
+
+
+def test_without_a_document_in_the_spool_the_job_stays_in_the_history(
+    queue: CupsQueue,
+) -> None:
+    one = order()
+    text = reference(queue.deliver([one])[0])
+    ended(queue, one, text)
+    assert queue.remove(Copy(one.id, text, one.document.sha256)) is Removal.KEPT
+    assert isinstance(followed(queue, one, text), Receipt)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda ref: replace(ref, uuid="0" * 32), id="another uuid: number reused"),
+        pytest.param(lambda ref: replace(ref, job=ref.job + 1_000), id="another number"),
+        pytest.param(lambda ref: replace(ref, created=ref.created + 1), id="made later"),
+    ],
+)
+def test_a_job_that_differs_in_anything_is_not_removed(
+    change: Callable[[Reference], Reference],
+) -> None:
+    with Cupsd(Setup(files="Yes")) as cupsd:
+        server = CupsServer(str(cupsd.socket))
+        queue = CupsQueue(server, cupsd.add_queue("q"), Printing())
+        one = order(b"%PDF stays")
+        text = reference(queue.deliver([one])[0])
+        ended(queue, one, text)
+        read = Reference.read(text)
+        assert read is not None
+        copy = Copy(one.id, str(change(read)), one.document.sha256)
+        assert queue.remove(copy) in {Removal.KEPT, Removal.CHANGED}
+        assert cupsd.spooled() == [b"%PDF stays"]
+        server.close()
+
+
+def test_the_worker_purges_no_job_that_goes_on_and_none_of_another_title(
+    cupsd: Cupsd, server: CupsServer, name: str
+) -> None:
+    """Whatever the caller saw before: the worker looks for itself."""
+    cupsd.pause(name)
+    one = order()
+    CupsQueue(server, name, Printing()).deliver([one])
+    (job,) = server.look(name).titled(one.id)
+    for asked in (job, replace(job, title="another"), replace(job, uuid="0" * 32)):
+        server.purge(asked)
+    assert server.look(name).titled(one.id) == (job,)
+    cupsd.resume(name)
+
+
+def test_what_cannot_be_asked_is_not_removed(tmp_path: Path) -> None:
+    server = CupsServer(str(tmp_path / "nobody.sock"))
+    queue = CupsQueue(server, "q", Printing())
+    with pytest.raises(Unavailable):
+        queue.remove(Copy("a", f"1:1600000000:{'0' * 32}@cups", ""))
+    with pytest.raises(Refused):
+        queue.remove(Copy("a", "garbage", ""))
+    server.close()
+
+
+def test_a_job_that_cups_hides_is_asked_for_later() -> None:
+    with Cupsd(Setup(files="Yes")) as cupsd:
+        server = CupsServer(str(cupsd.socket))
+        queue = CupsQueue(server, cupsd.add_queue("q"), Printing())
+        one = order()
+        text = reference(queue.deliver([one])[0])
+        ended(queue, one, text)
+        cupsd.reconfigure(Setup(files="Yes", hidden=True))
+        server.close()
+        with pytest.raises(Unavailable, match="hides"):
+            until(lambda: queue.remove(Copy(one.id, text, one.document.sha256)))
+        assert len(cupsd.spooled()) == 1
         server.close()
 
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from dispatcher.core.certificate import Document
-from dispatcher.core.delivery import Order, Receipt
+from dispatcher.core.delivery import Accepted, Order, Receipt
 from dispatcher.core.finess import FinessET
+from dispatcher.core.routing import Printing
+from dispatcher.edges.cups import CupsQueue, CupsServer
+from dispatcher.edges.cups.jobs import Job
 from dispatcher.edges.folder import MountTables, SiteFolder
 from dispatcher.errors import DispatcherError, InDoubt, Refused, Unavailable
-from dispatcher.ports import Destination, Outcome
+from dispatcher.ports import Copy, Destination, Outcome, Removal
 from tests.fakes.memory_destination import MemoryDestination, Moment
+from tests.fakes.memory_queue import MemoryQueue
+from tests.servers.cupsd import Cupsd, Setup
 
 SITE = FinessET("990000010")
 NAME = "990000010_21048BC000020_DUPONT_Zoé.pdf"
@@ -37,6 +47,10 @@ def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Destination:
         ),
     }
     return makers[request.param]()
+
+
+def copy_of(one: Order, receipt: Receipt | Accepted) -> Copy:
+    return Copy(one.id, receipt.reference, one.document.sha256)
 
 
 def test_a_delivery_can_be_found_again(destination: Destination) -> None:
@@ -111,6 +125,174 @@ def test_a_reference_says_nothing_of_the_patient(destination: Destination) -> No
 
 def test_a_destination_in_order_has_no_problem(destination: Destination) -> None:
     assert "problem" not in {finding.level for finding in destination.check()}
+
+
+# --- removal -----------------------------------------------------------------------------
+
+
+def test_a_removed_copy_is_gone_and_may_be_delivered_again(destination: Destination) -> None:
+    copy = copy_of(order("a1"), delivered(destination.deliver([order("a1")])[0]))
+    assert destination.remove(copy) is Removal.REMOVED
+    assert destination.find(order("a1")) is None
+    assert destination.remove(copy) is Removal.GONE
+    assert not delivered(destination.deliver([order("a1")])[0]).already_there
+
+
+def test_what_was_never_delivered_is_not_there_to_be_removed(destination: Destination) -> None:
+    destination.deliver([order("a1")])
+    copy = Copy("a2", "0" * 32, order("a1").document.sha256)
+    assert destination.remove(copy) is Removal.GONE
+    assert destination.find(order("a1")) is not None
+
+
+def test_other_content_than_was_written_is_left_alone(destination: Destination) -> None:
+    receipt = delivered(destination.deliver([order("a1")])[0])
+    copy = Copy("a1", receipt.reference, order("a1", b"%PDF two").document.sha256)
+    assert destination.remove(copy) is Removal.CHANGED
+    assert destination.find(order("a1")) is not None
+
+
+def test_of_two_documents_of_one_name_the_right_one_goes(destination: Destination) -> None:
+    orders = [order("a1"), order("a2", b"%PDF two")]
+    first, second = map(delivered, destination.deliver(orders))
+    assert destination.remove(copy_of(orders[1], second)) is Removal.REMOVED
+    assert destination.find(orders[0]) is not None
+    assert destination.find(orders[1]) is None
+    assert destination.remove(copy_of(orders[0], first)) is Removal.REMOVED
+
+
+def test_one_document_delivered_by_two_orders_goes_once(destination: Destination) -> None:
+    before = copy_of(order("a1"), delivered(destination.deliver([order("a1")])[0]))
+    after = copy_of(order("a2"), delivered(destination.deliver([order("a2")])[0]))
+    assert [destination.remove(copy) for copy in (before, after)] == [
+        Removal.REMOVED,
+        Removal.GONE,
+    ]
+
+
+# --- paper -------------------------------------------------------------------------------
+
+
+class Desk(Protocol):
+    """A queue that keeps its documents, and the hand that lets its jobs end."""
+
+    @property
+    def queue(self) -> Destination: ...
+    def finish(self) -> None: ...
+
+
+class MemoryDesk:
+    def __init__(self) -> None:
+        self.queue = MemoryQueue()
+        self.queue.keeps_files = True
+
+    def finish(self) -> None:
+        self.queue.finish()
+
+
+class CupsDesk:
+    """A queue on a real cupsd, paused until its jobs are to end."""
+
+    def __init__(self, cupsd: Cupsd, server: CupsServer, name: str) -> None:
+        self._cupsd = cupsd
+        self._name = cupsd.add_queue(name)
+        cupsd.pause(name)
+        self._server = server
+        self.queue = CupsQueue(server, name, Printing())
+
+    def finish(self) -> None:
+        self._cupsd.resume(self._name)
+        deadline = time.monotonic() + 60
+        while not all(job.ended for job in self._jobs()):
+            assert time.monotonic() < deadline, self._jobs()
+            threading.Event().wait(0.02)
+
+    def _jobs(self) -> list[Job]:
+        jobs = self._server.look(self._name, watch=False).jobs
+        return [job for job in jobs if str(job.title).startswith(f"{self._name}-")]
+
+
+@pytest.fixture(scope="module")
+def keeping() -> Iterator[tuple[Cupsd, CupsServer]]:
+    """Yield a cupsd that keeps documents after printing, as CUPS does by default."""
+    with Cupsd(Setup(files="Yes")) as cupsd:
+        server = CupsServer(str(cupsd.socket))
+        yield cupsd, server
+        server.close()
+
+
+_desks = itertools.count(1)
+
+
+@pytest.fixture(params=["memory", "cups"])
+def desk(request: pytest.FixtureRequest) -> Desk:
+    if request.param == "memory":
+        return MemoryDesk()
+    cupsd, server = request.getfixturevalue("keeping")
+    return CupsDesk(cupsd, server, f"desk{next(_desks)}")
+
+
+def printed(desk: Desk, key: str) -> Copy:
+    """Return the copy of an order given to this queue. Its title has the queue's name."""
+    name = getattr(desk, "_name", "memory")
+    one = order(f"{name}-{key}")
+    (outcome,) = desk.queue.deliver([one])
+    assert isinstance(outcome, Accepted)
+    return copy_of(one, outcome)
+
+
+def test_an_ended_job_s_document_is_removed_from_the_spool_once(desk: Desk) -> None:
+    copy = printed(desk, "a")
+    desk.finish()
+    assert desk.queue.remove(copy) is Removal.REMOVED
+    assert desk.queue.remove(copy) is Removal.KEPT
+
+
+def test_a_job_under_way_is_not_removed(desk: Desk) -> None:
+    copy = printed(desk, "a")
+    with pytest.raises(Unavailable):
+        desk.queue.remove(copy)
+    desk.finish()
+    assert isinstance(
+        desk.queue.follow({copy.delivery: copy.reference})[copy.delivery], Receipt
+    )
+    assert desk.queue.remove(copy) is Removal.REMOVED
+
+
+def test_the_other_jobs_documents_stay(desk: Desk) -> None:
+    first, second = printed(desk, "a"), printed(desk, "b")
+    desk.finish()
+    assert desk.queue.remove(first) is Removal.REMOVED
+    assert desk.queue.remove(second) is Removal.REMOVED
+
+
+def test_a_job_that_bears_another_title_is_not_ours_to_remove(desk: Desk) -> None:
+    copy = printed(desk, "a")
+    desk.finish()
+    assert desk.queue.remove(replace(copy, delivery="another")) is not Removal.REMOVED
+    assert desk.queue.remove(copy) is Removal.REMOVED
+
+
+# --- the fake ----------------------------------------------------------------------------
+
+
+def test_the_fake_is_edited_emptied_and_refuses_as_planned() -> None:
+    fake = MemoryDestination()
+    copies = [
+        copy_of(one, delivered(fake.deliver([one])[0]))
+        for one in (order("a1"), order("a2", name="two.pdf"), order("a3", name="three.pdf"))
+    ]
+    fake.take(copies[0].reference)
+    fake.edit(copies[1].reference)
+    fake.fail_next_removal(Unavailable("unplugged"))
+    with pytest.raises(Unavailable):
+        fake.remove(copies[2])
+    assert [fake.remove(copy) for copy in copies] == [
+        Removal.GONE,
+        Removal.CHANGED,
+        Removal.REMOVED,
+    ]
+    assert fake.removed == copies[2:]
 
 
 @pytest.mark.parametrize(

@@ -732,18 +732,40 @@ def test_a_check_names_what_a_poor_server_lacks(play: Play) -> None:
     )
     findings = [*mailbox.check()]
     warned = " ".join(f.what for f in findings if f.level == "warning")
-    assert all(word in warned for word in ("IDLE", "UIDPLUS", "QUOTA", "keyword"))
+    assert all(word in warned for word in ("IDLE", "QUOTA", "keyword"))
+    (without,) = [f for f in findings if f.level == "problem"]
+    assert "UIDPLUS" in without.what
+    assert "deleted" in without.hint
     assert all(f.hint for f in findings if f.level != "ok")
     assert server_of(mailbox).said(b"EXAMINE") == 1
     assert server_of(mailbox).said(b"SELECT") == 0
 
 
-def test_a_check_warns_of_a_mailbox_that_is_nearly_full(play: Play) -> None:
-    script = failing(
-        GETQUOTAROOT=b'* QUOTAROOT INBOX ""\r\n* QUOTA "" (STORAGE 9 10)\r\n' + DONE
-    )
+def test_a_check_tells_that_the_account_may_not_delete(play: Play) -> None:
+    mailbox = play(Script(MESSAGES, permanent_flags=rb"\Seen \*"))
+    assert ["may not delete" in f.what for f in mailbox.check() if f.level == "problem"] == [
+        True
+    ]
+
+
+@pytest.mark.parametrize(
+    ("used", "level"),
+    [
+        pytest.param(0, "ok", id="empty"),
+        pytest.param(74, "ok", id="under three quarters"),
+        pytest.param(75, "warning", id="three quarters"),
+        pytest.param(89, "warning", id="nearly nine tenths"),
+        pytest.param(90, "problem", id="nine tenths"),
+        pytest.param(120, "problem", id="over the limit"),
+    ],
+)
+def test_a_check_tells_how_full_the_mailbox_is(play: Play, used: int, level: str) -> None:
+    said = b'* QUOTAROOT INBOX ""\r\n* QUOTA "" (STORAGE %d 102400)\r\n' % (used * 1024)
+    script = failing(GETQUOTAROOT=said + DONE)
     mailbox = play(replace(script, capabilities=b"IMAP4rev1 AUTH=PLAIN QUOTA"))
-    assert any(f.level == "warning" and "90 %" in f.what for f in mailbox.check())
+    (line,) = [f for f in mailbox.check() if f"{used} % of its quota of 100 MiB" in f.what]
+    assert line.level == level
+    assert bool(line.hint) == (level != "ok")
 
 
 def test_a_check_ends_at_the_step_that_fails(play: Play) -> None:
@@ -753,8 +775,10 @@ def test_a_check_ends_at_the_step_that_fails(play: Play) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["SELECT", "SEARCH", "SIZES", "BODIES", "AUTHENTICATE", "STORE"]
-)
+    "key",
+    ["SELECT", "SEARCH", "SIZES", "BODIES", "AUTHENTICATE", "STORE", "SHOWN", "FLAGS", "DATES",
+     "GETQUOTAROOT", "EXPUNGE"],
+)  # fmt: skip
 @pytest.mark.parametrize(
     "answer",
     [
@@ -770,11 +794,14 @@ def test_no_error_and_no_log_repeats_what_the_server_said(
     play: Play, caplog: pytest.LogCaptureFixture, key: str, answer: bytes
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    mailbox = play(failing(**{key: then(answer, Session.end)}))
+    script = failing(**{key: then(answer, Session.end)})
+    mailbox = play(replace(script, capabilities=script.capabilities + b" QUOTA"))
     told = ""
     try:
         read(mailbox, {})
         mailbox.add_keyword([3])
+        told = f"{mailbox.newest()} {mailbox.quota()} {mailbox.shown([3])}"
+        mailbox.remove([3])
     except (Unavailable, Refused) as error:
         told = f"{error!r} {error.hint}" + "".join(traceback.format_exception(error))
     assert not [word for word in ("DUPONT", "Jeanne") if word in told + caplog.text]

@@ -11,10 +11,11 @@ from typing import Protocol
 
 import pytest
 
+from dispatcher.core.message import message_id_digest
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.imap import Account, ImapMailbox
-from dispatcher.errors import Unavailable
-from dispatcher.ports import Mailbox
+from dispatcher.errors import Refused, Unavailable
+from dispatcher.ports import Mailbox, Shown
 from tests.fakes.memory_mailbox import MemoryMailbox
 from tests.servers.dovecot import Bal, Dovecot
 
@@ -213,6 +214,11 @@ def test_a_renumbered_mailbox_says_so(mailbox: Mailbox, side: Side) -> None:
         pytest.param(lambda m: list(m.fetch([1])), id="fetch"),
         pytest.param(lambda m: m.headers(1), id="headers"),
         pytest.param(lambda m: m.add_keyword([1]), id="add_keyword"),
+        pytest.param(lambda m: m.shown([1]), id="shown"),
+        pytest.param(lambda m: m.removes(), id="removes"),
+        pytest.param(lambda m: m.remove([1]), id="remove"),
+        pytest.param(lambda m: m.newest(), id="newest"),
+        pytest.param(lambda m: m.quota(), id="quota"),
     ],
 )
 @pytest.mark.parametrize("closed", [False, True], ids=["never-opened", "closed"])
@@ -298,3 +304,123 @@ def test_a_check_changes_nothing(mailbox: Mailbox, side: Side) -> None:
     findings = list(mailbox.check())
     assert {finding.level for finding in findings} == {"ok"}
     assert (side.messages(), side.flags()) == before
+
+
+# --- removal
+
+
+MESSAGE_ID = b"Message-ID: <one@example.test>\r\n"
+
+
+def test_what_is_shown_is_size_date_and_the_digest_of_the_message_id(
+    mailbox: Mailbox, side: Side
+) -> None:
+    internal_at = datetime(2021, 7, 1, 23, 30, tzinfo=timezone(timedelta(hours=2)))
+    named = side.append(MESSAGE_ID + raw(1), internal_at=internal_at)
+    other = side.append(raw(2), internal_at=internal_at)
+    mailbox.select()
+    shown = mailbox.shown([other, named, named])
+    assert shown == {
+        named: Shown(
+            len(MESSAGE_ID + raw(1)), internal_at, message_id_digest(MESSAGE_ID + raw(1))
+        ),
+        other: Shown(len(raw(2)), internal_at, None),
+    }
+    assert shown[named].message_id is not None
+
+
+def test_what_is_not_there_is_not_shown(mailbox: Mailbox, side: Side) -> None:
+    uid = side.append(raw(1))
+    mailbox.select()
+    assert mailbox.shown([]) == {}
+    assert set(mailbox.shown([uid, uid + 1])) == {uid}
+
+
+def test_exactly_the_uids_named_are_removed(mailbox: Mailbox, side: Side) -> None:
+    kept = [raw(n) for n in (1, 3, 5)]
+    gone = [raw(n) for n in (2, 4)]
+    uids = {text: side.append(text) for text in sorted([*kept, *gone])}
+    mailbox.select()
+    wanted = [uids[text] for text in gone]
+    assert mailbox.remove([*wanted, wanted[0]]) == frozenset(wanted)
+    assert list(side.messages().values()) == kept
+    assert mailbox.uids() == tuple(uids[text] for text in kept)
+
+
+def test_messages_that_others_marked_deleted_survive_a_removal(
+    mailbox: Mailbox, side: Side
+) -> None:
+    before, ours, after = (side.append(raw(n)) for n in range(3))
+    for uid in (before, after):
+        side.set_flags(uid, "\\Deleted", "\\Seen")
+    mailbox.select()
+    assert mailbox.remove([ours]) == {ours}
+    mailbox.close()
+    assert side.flags() == {uid: {"\\Deleted", "\\Seen"} for uid in (before, after)}
+
+
+def test_a_message_of_ours_that_somebody_marked_already_is_removed(
+    mailbox: Mailbox, side: Side
+) -> None:
+    uid = side.append(raw(1), flags=["\\Deleted"])
+    mailbox.select()
+    assert mailbox.remove([uid]) == {uid}
+    assert side.messages() == {}
+
+
+def test_more_messages_than_one_command_takes_are_removed(mailbox: Mailbox, side: Side) -> None:
+    uids = [side.append(raw(n)) for n in range(7)]
+    odd = uids[::2]
+    mailbox.select()
+    # Uids that nothing bears make the line as long as thousands of gaps would.
+    assert mailbox.remove([*odd, *range(1_000, 1_700, 2)]) >= set(odd)
+    assert list(side.messages()) == uids[1::2]
+
+
+def test_what_is_gone_already_counts_as_gone(mailbox: Mailbox, side: Side) -> None:
+    gone, kept = side.append(raw(1)), side.append(raw(2))
+    mailbox.select()
+    side.take_away(gone)
+    assert mailbox.remove([gone]) == {gone}
+    assert list(side.messages()) == [kept]
+
+
+def test_removing_nothing_removes_nothing(mailbox: Mailbox, side: Side) -> None:
+    uid = side.append(raw(1), flags=["\\Deleted"])
+    mailbox.select()
+    assert mailbox.removes()
+    assert mailbox.remove([]) == frozenset()
+    assert list(side.messages()) == [uid]
+
+
+def test_nothing_is_removed_from_a_mailbox_opened_to_read_only(
+    mailbox: Mailbox, side: Side
+) -> None:
+    uid = side.append(raw(1))
+    mailbox.select(read_only=True)
+    assert not mailbox.removes()
+    with pytest.raises(Refused):
+        mailbox.remove([uid])
+    assert side.flags() == {uid: frozenset()}
+    mailbox.select()
+    assert mailbox.removes()
+
+
+def test_the_newest_date_is_that_of_the_newest_of_the_last_messages(
+    mailbox: Mailbox, side: Side
+) -> None:
+    mailbox.select()
+    assert mailbox.newest() is None
+    days = [datetime(2021, 3, day, 9, 0, tzinfo=UTC) for day in (1, 9, 4)]
+    for day in days:
+        side.append(raw(day.day), internal_at=day)
+    mailbox.select()
+    assert mailbox.newest() == max(days)
+
+
+def test_a_message_far_down_does_not_count_as_newest(mailbox: Mailbox, side: Side) -> None:
+    side.append(raw(0), internal_at=datetime(2031, 1, 1, tzinfo=UTC))
+    for number in range(1, 12):
+        side.append(raw(number), internal_at=datetime(2021, 3, number, tzinfo=UTC))
+    mailbox.select()
+    assert mailbox.newest() == datetime(2021, 3, 11, tzinfo=UTC)

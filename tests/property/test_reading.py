@@ -107,3 +107,54 @@ def test_a_sound_certificate_is_read_whatever_its_names_and_encodings(
     assert found == tuple(re.sub(" +", " ", text) for text in (*file, *patient))
     assert reading.document.content == letter.document
     assert reading.facts.result is Result.NEGATIVE
+
+
+# --- the digest of the Message-ID ---------------------------------------------------------
+
+
+def fields_named(raw: bytes, name: bytes) -> bytes:
+    """Return what HEADER.FIELDS would (RFC 3501, 6.4.5), read line by line."""
+    found, within = [], False
+    for line in raw.split(b"\n"):
+        if line in {b"", b"\r"}:
+            break
+        if line[:1] not in {b" ", b"\t"}:
+            within = line.partition(b":")[0].rstrip(b" \t").lower() == name and b":" in line
+        if within:
+            found.append(line.removesuffix(b"\r") + b"\r\n")
+    return b"".join([*found, b"\r\n"])
+
+
+@given(st.sampled_from(CORPUS), st.binary(max_size=50))
+def test_the_message_id_alone_has_the_digest_of_the_whole_message(
+    raw: bytes, behind: bytes
+) -> None:
+    digest = message.message_id_digest(raw)
+    assert digest == message.message_id_digest(fields_named(raw, b"message-id"))
+    assert digest == message.message_id_digest(raw + behind) or b"\n" not in raw
+
+
+@given(
+    st.lists(st.sampled_from((*PIECES, b"Message-ID: ", b"message-id:", b"<a@b>")), max_size=12)
+)
+def test_whatever_the_header_the_message_id_alone_has_the_same_digest(
+    pieces: list[bytes],
+) -> None:
+    raw = b"".join(pieces)
+    assert message.message_id_digest(raw) == message.message_id_digest(
+        fields_named(raw, b"message-id")
+    )
+
+
+ATOM: Final = st.text("abcdefgh0123456789.@<>", min_size=1, max_size=20)
+
+
+@given(st.lists(ATOM, max_size=3), st.lists(ATOM, max_size=3))
+def test_other_message_ids_have_another_digest(one: list[str], two: list[str]) -> None:
+    """Also when there are several, and when their texts joined would be the same."""
+    raws = [
+        b"".join(f"Message-ID: {value}\r\n".encode() for value in values) + b"\r\nbody"
+        for values in (one, two)
+    ]
+    first, second = map(message.message_id_digest, raws)
+    assert (first == second) == (one == two)

@@ -11,22 +11,32 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 # What answers a command: bytes, in which TAG stands for the command's tag, or a function
 # that does with the session as it likes. "" as a key is for the greeting.
 Answer = bytes | Callable[["Session"], None]
 
-_FETCHED = re.compile(rb"UID FETCH ([\d:,]+) \((.*)\)")
+_DATED = b'INTERNALDATE "01-Mar-2021 09:00:00 +0100"'
+_SET = re.compile(rb"UID (?:FETCH|STORE|EXPUNGE|SEARCH UID) ([\d:,]+)(?![\d:,*])")
+
+
+@dataclass(slots=True)
+class Kept:
+    r"""What a mailbox keeps over connections: uids marked \Deleted, and uids expunged."""
+
+    deleted: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
     """How one connection goes. What `answers` does not name is answered well.
 
-    Keys are commands in capitals; FETCH is told apart as SIZES, BODIES and HEADER. `sizes`
-    are sizes that lie. After `reset_after` bytes the server resets the connection. With
-    `tls` it speaks TLS from the first byte.
+    Keys are commands in capitals; FETCH is told apart as SIZES, BODIES, HEADER, SHOWN, FLAGS
+    and DATES, STORE as STORE and, when flags are taken off, UNSTORE. `sizes` are sizes that
+    lie. `kept` is what STORE and EXPUNGE change; scripts may share it. After `reset_after`
+    bytes the server resets the connection. With `tls` it speaks TLS from the first byte.
     """
 
     messages: Mapping[int, bytes] = field(default_factory=dict)
@@ -37,6 +47,12 @@ class Script:
     uidvalidity: int = 7
     reset_after: int | None = None
     tls: ssl.SSLContext | None = None
+    kept: Kept = field(default_factory=Kept)
+
+    @property
+    def there(self) -> dict[int, bytes]:
+        """The messages that were not expunged, by uid."""
+        return {u: raw for u, raw in sorted(self.messages.items()) if u not in self.kept.gone}
 
 
 class Session:
@@ -56,11 +72,11 @@ class Session:
         with contextlib.suppress(OSError), contextlib.closing(self):
             if self.script.tls is not None:
                 self.upgrade(self.script.tls)
-            self._answer("", b"* OK ready\r\n")
+            self._answer("")
             while self.read():
                 self.tag, _, rest = self.line.partition(b" ")
                 key = _key(rest)
-                self._answer(key, self._well(key))
+                self._answer(key)
                 if key == "LOGOUT":
                     return
 
@@ -120,12 +136,20 @@ class Session:
 
     def bodies(self) -> bytes:
         """Return the good answer to the FETCH that was just read."""
-        return self._fetched(
-            lambda uid, raw: b"UID %d FLAGS () BODY[] %s" % (uid, literal(raw))
-        )
+        return self._fetched(self._body)
 
-    def _answer(self, key: str, well: bytes) -> None:
-        answer = self.script.answers.get(key, well)
+    def expunge(self, uids: set[int]) -> bytes:
+        r"""Expunge those of these uids that are marked \Deleted; return the good answer."""
+        kept, rows = self.script.kept, []
+        for uid in sorted(uids & kept.deleted - kept.gone):
+            rows.append(b"* %d EXPUNGE\r\n" % ([*self.script.there].index(uid) + 1))
+            kept.gone.add(uid)
+        return b"".join([*rows, b"TAG OK done\r\n"])
+
+    def _answer(self, key: str) -> None:
+        # What is answered otherwise is not done either.
+        given = self.script.answers.get(key)
+        answer = self._well(key) if given is None else given
         if callable(answer):
             answer(self)
         else:
@@ -144,18 +168,25 @@ class Session:
         if key in {"SELECT", "EXAMINE"}:
             return self._opened()
         if key == "SEARCH":
+            asked = self.asked() if _SET.search(self.line) else set(script.there)
             return b"* SEARCH %s\r\nTAG OK done\r\n" % b" ".join(
-                b"%d" % uid for uid in sorted(script.messages)
+                b"%d" % uid for uid in script.there if uid in asked
             )
-        if key == "SIZES":
-            return self._fetched(self._size)
-        if key == "BODIES":
-            return self.bodies()
-        if key == "HEADER":
-            return self._fetched(
-                lambda uid, raw: b"UID %d BODY[HEADER]<0> %s" % (uid, literal(raw[:10]))
-            )
+        if key in self._SHOWS:
+            return self._fetched(self._SHOWS[key].__get__(self))
+        if key in {"STORE", "UNSTORE"}:
+            there = self.asked() & set(script.there)
+            deleted = script.kept.deleted
+            (deleted.update if key == "STORE" else deleted.difference_update)(there)
+        if key == "DATES":
+            first = int(self.line.split()[2].partition(b":")[0])
+            rows = [*enumerate(script.there, 1)][first - 1 :]
+            dated = [b"* %d FETCH (UID %d %s)\r\n" % (n, uid, _DATED) for n, uid in rows]
+            return b"".join([*dated, b"TAG OK done\r\n"])
+        if key == "EXPUNGE":
+            return self.expunge(self.asked())
         return {
+            "": b"* OK ready\r\n",
             "AUTHENTICATE": b"+ \r\n",
             "IDLE": b"+ idling\r\n",
             "LOGOUT": b"* BYE\r\nTAG OK bye\r\n",
@@ -167,7 +198,7 @@ class Session:
             b"* %d EXISTS\r\n* OK [UIDVALIDITY %d] valid\r\n* OK [UIDNEXT %d] next\r\n"
             b"* OK [PERMANENTFLAGS (%s)] kept\r\nTAG OK [READ-WRITE] open\r\n"
             % (
-                len(script.messages),
+                len(script.there),
                 script.uidvalidity,
                 max(script.messages, default=0) + 1,
                 script.permanent_flags,
@@ -176,20 +207,40 @@ class Session:
 
     def _size(self, uid: int, raw: bytes) -> bytes:
         size = self.script.sizes.get(uid, len(raw))
-        return b'UID %d RFC822.SIZE %d INTERNALDATE "01-Mar-2021 09:00:00 +0100"' % (uid, size)
+        return b"UID %d RFC822.SIZE %d %s" % (uid, size, _DATED)
+
+    def _body(self, uid: int, raw: bytes) -> bytes:
+        return b"UID %d FLAGS () BODY[] %s" % (uid, literal(raw))
+
+    def _header(self, uid: int, raw: bytes) -> bytes:
+        return b"UID %d BODY[HEADER]<0> %s" % (uid, literal(raw[:10]))
+
+    def _field(self, uid: int, raw: bytes) -> bytes:
+        lines = [line for line in raw.split(b"\r\n") if line.startswith(b"Message-ID:")]
+        name = b"BODY[HEADER.FIELDS (MESSAGE-ID)]"
+        said = b"".join(line + b"\r\n" for line in [*lines, b""])
+        return b"%s %s %s" % (self._size(uid, raw), name, literal(said))
+
+    def _flags(self, uid: int, _raw: bytes) -> bytes:
+        marked = rb"\Deleted" if uid in self.script.kept.deleted else b""
+        return b"UID %d FLAGS (%s)" % (uid, marked)
+
+    _SHOWS: ClassVar[Mapping[str, Callable[[Session, int, bytes], bytes]]] = {
+        "SIZES": _size, "BODIES": _body, "HEADER": _header, "SHOWN": _field, "FLAGS": _flags,
+    }  # fmt: skip
 
     def _fetched(self, said: Callable[[int, bytes], bytes]) -> bytes:
         asked = self.asked()
         rows = [
             b"* %d FETCH (%s)\r\n" % (number, said(uid, raw))
-            for number, (uid, raw) in enumerate(sorted(self.script.messages.items()), 1)
+            for number, (uid, raw) in enumerate(self.script.there.items(), 1)
             if uid in asked
         ]
         return b"".join([*rows, b"TAG OK done\r\n"])
 
     def asked(self) -> set[int]:
-        """Return the uids of the FETCH that was just read."""
-        match = _FETCHED.search(self.line)
+        """Return the uids that the command just read names."""
+        match = _SET.search(self.line)
         spans = [part.split(b":") for part in match[1].split(b",")] if match else []
         return {uid for span in spans for uid in range(int(span[0]), int(span[-1]) + 1)}
 
@@ -278,12 +329,22 @@ def then(*steps: Answer) -> Callable[[Session], None]:
     return answer
 
 
+_FETCHES = (
+    (b"BODY.PEEK[]", "BODIES"),
+    (b"BODY.PEEK[HEADER]", "HEADER"),
+    (b"BODY.PEEK[HEADER.FIELDS", "SHOWN"),
+    (b"(UID FLAGS)", "FLAGS"),
+)
+
+
 def _key(rest: bytes) -> str:
     words: Sequence[bytes] = rest.upper().split()
     if words[:2] == [b"UID", b"FETCH"]:
-        if b"BODY.PEEK[]" in rest:
-            return "BODIES"
-        return "HEADER" if b"BODY.PEEK[HEADER]" in rest else "SIZES"
+        return next((key for words, key in _FETCHES if words in rest), "SIZES")
+    if words[:2] == [b"UID", b"STORE"] and b"-FLAGS" in rest:
+        return "UNSTORE"
+    if words[:1] == [b"FETCH"]:
+        return "DATES"
     if words[:1] == [b"UID"]:
         words = words[1:]
     return words[0].decode("ascii", "replace") if words else "?"

@@ -18,12 +18,13 @@ from dispatcher.core.message import MessageRef
 from dispatcher.core.paris import PARIS
 from dispatcher.core.routing import Condition, Kind, Site, Target
 from dispatcher.errors import LoginRefused, Refused, Unavailable
-from dispatcher.ports import Selected
+from dispatcher.ports import Removal, Selected
 from dispatcher.service.bordereau import bordereau, due, send
 from dispatcher.service.decisions import NotAsked
 from dispatcher.simulator.scenario import Sending
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_mailbox import MemoryMailbox
+from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.office import Office, certificates
 
 SITE = FinessET("990000010")
@@ -437,6 +438,20 @@ def test_it_is_delivered_under_its_own_name_and_a_random_id(office: Office) -> N
     assert len(ids) == 2
 
 
+def test_the_copy_that_lies_there_can_be_removed_at_its_term(office: Office) -> None:
+    with_targets(office, FOLDER, QUEUE)
+    folder = office.destinations[SITE, "dossier"] = MemoryDestination()
+    queue = office.destinations[SITE, "accueil"] = MemoryQueue()
+    in_folder, in_queue = send(made(office), b"%PDF-1.7 list", office.desk())
+    queue.keeps_files = True
+    queue.finish()
+    assert in_folder.copy is not None
+    assert in_queue.copy is not None
+    assert folder.remove(in_folder.copy) is Removal.REMOVED
+    assert folder.documents == {}
+    assert queue.remove(in_queue.copy) is Removal.REMOVED
+
+
 def test_a_folder_that_does_not_answer_does_not_keep_it_from_the_queue(office: Office) -> None:
     with_targets(office, FOLDER, QUEUE)
     down = office.destinations[SITE, "dossier"] = MemoryDestination()
@@ -446,6 +461,7 @@ def test_a_folder_that_does_not_answer_does_not_keep_it_from_the_queue(office: O
     first, second = (one.outcome for one in sent)
     assert isinstance(first, Unavailable)
     assert isinstance(second, Accepted)
+    assert [one.copy is None for one in sent] == [True, False]
 
 
 def test_a_target_that_this_installation_lacks_is_told(office: Office) -> None:

@@ -327,3 +327,26 @@ def test_a_folded_name_keeps_its_letters() -> None:
 def test_base64_bodies_are_texts() -> None:
     raw = b"Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n"
     assert message.read(raw + base64.b64encode("é".encode())).bodies == ("é",)
+
+
+@pytest.mark.parametrize(
+    ("header", "same"),
+    [
+        pytest.param(b"Message-ID: <a@b>\r\n\r\n", True, id="the same"),
+        pytest.param(b"message-id:<a@b>\n", True, id="another way to write it"),
+        pytest.param(b"Message-ID:\r\n\t<a@b>\r\n\r\n", True, id="folded"),
+        pytest.param(b"To: x\r\nMessage-ID: <a@b>\r\n\r\nbody", True, id="among others"),
+        pytest.param(b"Message-ID: <A@b>\r\n\r\n", False, id="another case"),
+        pytest.param(b"Message-ID: <a@b> x\r\n\r\n", False, id="more behind it"),
+        pytest.param(b"Message-ID: <a@b>\r\n" * 2, False, id="twice"),
+        pytest.param(b"Message-ID:\r\n\r\n", False, id="empty"),
+    ],
+)
+def test_a_message_id_is_known_again_by_its_digest(header: bytes, *, same: bool) -> None:
+    digest = message.message_id_digest(b"Message-ID: <a@b>\r\n\r\nbody")
+    assert (message.message_id_digest(header) == digest) == same
+
+
+def test_a_message_without_a_message_id_has_no_digest() -> None:
+    assert message.message_id_digest(b"To: a\r\n\r\nMessage-ID: <a@b>\r\n") is None
+    assert message.message_id_digest(b"") is None

@@ -231,8 +231,33 @@ class CupsQueue:
         return tuple(t for t, ref in read.items() if ref and (ref.job, ref.uuid) in kept)
 
     def remove(self, copy: Copy) -> Removal:
-        """See `Destination.remove`."""
-        raise Unavailable(f"removing {copy.delivery} is not built yet")
+        """See `Destination.remove`: what is ours is the document in CUPS's spool.
+
+        With it goes the job's place in CUPS's history. Unavailable while the job goes on.
+        """
+        reference = Reference.read(copy.reference)
+        if reference is None:
+            raise Refused(
+                "the ledger holds no reference of this job that can be read",
+                hint="Look into CUPS's spool for a job with this title, and remove it.",
+            )
+        view = self._server.look(self._queue, first=reference.job, watch=False)
+        job = next((job for job in view.jobs if job.number == reference.job), None)
+        if job is None or job.uuid not in {reference.uuid, None}:
+            return Removal.KEPT
+        if job.uuid is None or job.title is None:
+            raise _hidden()
+        if not job.is_of(reference, copy.delivery):
+            return Removal.CHANGED
+        if not job.ended:
+            raise Unavailable("the job has not ended in CUPS", hint="`lpstat -o` shows it.")
+        if not job.documents:
+            return Removal.KEPT
+        if self._server.purge(job) is not None:
+            raise Unavailable(
+                "CUPS did not remove an ended job", hint="Its error_log says why."
+            )
+        return Removal.REMOVED
 
     def check(self) -> Iterable[Finding]:
         """Return what IT should know of the server and the queue; see `Destination.check`."""
@@ -256,11 +281,15 @@ def options_of(printing: Printing) -> dict[str, str]:
 def _vanished(reference: Reference, view: View) -> Outcome:
     hidden = any(j.number == reference.job and j.uuid is None for j in view.jobs)
     if hidden:
-        return Unavailable(
-            "CUPS hides its jobs from the service's user",
-            hint="Write `JobPrivateValues none` in cupsd.conf, in its <Policy>.",
-        )
+        return _hidden()
     return InDoubt(
         f"CUPS does not know job {reference.job} any more",
         hint="Look at the printer; `retry` prints again, `release` or `discard` closes.",
+    )
+
+
+def _hidden() -> Unavailable:
+    return Unavailable(
+        "CUPS hides its jobs from the service's user",
+        hint="Write `JobPrivateValues none` in cupsd.conf, in its <Policy>.",
     )

@@ -118,11 +118,14 @@ class CupsServer:
 
         Nothing is done to any other job. Raises Unavailable.
         """
-        uuid = f"urn:uuid:{_dashed(job.uuid or '')}"
-        said = self._simple(
-            {"do": "remove", "job": job.number, "title": job.title, "uuid": uuid}
-        )
-        return Job.read(said["job"]) if said.get("job") else None
+        return self._without("remove", job)
+
+    def purge(self, job: Job) -> Job | None:
+        """Remove an ended job with its document; return what is left of it, if anything.
+
+        Nothing is done to any other job, nor to one that has not ended. Raises Unavailable.
+        """
+        return self._without("purge", job)
 
     def describe(self, queue: str) -> Mapping[str, Any] | None:
         """Return every attribute of a queue; None: there is no such queue."""
@@ -144,6 +147,11 @@ class CupsServer:
         """End the worker; a later call starts a new one. Never raises."""
         with contextlib.suppress(Unavailable), self._turn(rested=True):
             self._process.end()
+
+    def _without(self, act: str, job: Job) -> Job | None:
+        uuid = f"urn:uuid:{_dashed(job.uuid or '')}"
+        said = self._simple({"do": act, "job": job.number, "title": job.title, "uuid": uuid})
+        return Job.read(said["job"]) if said.get("job") else None
 
     def _simple(self, request: wire.Said) -> wire.Said:
         """Return the answer to a request that leaves nothing behind."""

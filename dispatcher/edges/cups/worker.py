@@ -221,7 +221,9 @@ def _send_document(
 
 
 _FIRST_ERROR: Final = 0x0100
-_HELD: Final = 4  # job-state, RFC 8011, 5.3.7
+# job-state, RFC 8011, 5.3.7: canceled, aborted and completed are 7, 8 and 9.
+_HELD: Final = 4
+_FIRST_ENDED: Final = 7
 
 
 def _job(connection: Any, number: int) -> wire.Said | None:
@@ -234,6 +236,16 @@ def _remove(connection: Any, _sock: socket.socket, said: wire.Said) -> wire.Said
     number = said["job"]
     job = _job(connection, number)
     if job is not None and _is(job, said) and _unrecorded(job):
+        connection.cancelJob(number, True)
+        job = _job(connection, number)
+    return {"job": job if job is not None and _is(job, said) else None}
+
+
+def _purge(connection: Any, _sock: socket.socket, said: wire.Said) -> wire.Said:
+    """Remove an ended job with its document and its place in the history, and only it."""
+    number = said["job"]
+    job = _job(connection, number)
+    if job is not None and _is(job, said) and job.get("job-state", 0) >= _FIRST_ENDED:
         connection.cancelJob(number, True)
         job = _job(connection, number)
     return {"job": job if job is not None and _is(job, said) else None}
@@ -264,6 +276,7 @@ _ACTS: Final[Mapping[str, _Act]] = {
     "look": _look,
     "submit": _submit,
     "remove": _remove,
+    "purge": _purge,
     "describe": _describe,
     "settings": _settings,
 }

@@ -41,6 +41,7 @@ NO_FLUSH: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 _ACCESS: Final = "Let the service's user write, list and enter this folder."
 _SHARE: Final = "Look at the disk or the share; deliveries go on by themselves once it works."
+_IN_USE: Final = "Somebody has a document open; it goes once that is closed."
 _HINTS: Final = {
     errno.EACCES: _ACCESS,
     errno.EDQUOT: "The quota is used up: raise it or make room.",
@@ -78,6 +79,16 @@ def while_publishing(folder: Path, error: OSError) -> Unavailable | Refused | In
     return InDoubt(
         f"may have been published in {folder}: {code_of(error)}",
         hint="It is looked for as soon as the folder answers; nothing has to be done.",
+    )
+
+
+def while_removing(folder: Path, error: OSError) -> Unavailable:
+    """Class an error that came when a document was to be removed: it is asked again."""
+    kind = Stale if error.errno == errno.ESTALE else Unavailable
+    in_use = error.errno in {errno.EBUSY, errno.ETXTBSY}
+    return kind(
+        f"cannot remove from {folder}: {code_of(error)}",
+        hint=_IN_USE if in_use else _HINTS.get(error.errno or 0, _SHARE),
     )
 
 

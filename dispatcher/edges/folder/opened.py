@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from dispatcher.errors import Refused, Unavailable
 # Readable by the site's group, by nobody else (faults, threat "files").
 _MODE: Final = 0o640
 _CHUNK: Final = 1 << 18
+# Never through a symlink, and never so that a pipe or a device could block.
+_READING: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _RENAME_NOREPLACE: Final = 1  # linux/fs.h
 
 
@@ -32,6 +35,34 @@ class Part:
     def is_at(self, found: os.stat_result | None) -> bool:
         """Return whether this is the very file that was found, unchanged."""
         return found is not None and _same(found) == _same(self.written)
+
+
+class Held:
+    """A file held open for reading while it is used in a `with`."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __enter__(self) -> Held:
+        self._opened = os.fstat(self._fd)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+
+    def sha256(self) -> str:
+        """Return the digest of its content; "" when it is no regular file. Raises OSError."""
+        if not stat.S_ISREG(self._opened.st_mode):
+            return ""
+        digest = hashlib.sha256()
+        while chunk := os.read(self._fd, _CHUNK):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def is_at(self, found: os.stat_result) -> bool:
+        """Return whether this very file was found, unchanged since it was opened."""
+        return _same(found) == _same(self._opened) == _same(os.fstat(self._fd))
 
 
 class OpenFolder:
@@ -92,13 +123,24 @@ class OpenFolder:
         found = self.look(name)
         if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != len(content):
             return False
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        with _closing(os.open(name, flags, dir_fd=self._fd)) as fd:
+        with _closing(os.open(name, _READING, dir_fd=self._fd)) as fd:
             if not stat.S_ISREG(os.fstat(fd).st_mode) or not _reads_as(fd, content):
                 return False
             # Whoever wrote it may have been killed before it was durable.
             os.fsync(fd)
         return True
+
+    def hold(self, name: str) -> Held | None:
+        """Open a file for reading, not what a symlink of that name leads to; None: gone."""
+        try:
+            return Held(os.open(name, _READING, dir_fd=self._fd))
+        except FileNotFoundError:
+            return None
+
+    def unlink(self, name: str) -> None:
+        """Remove a name; that it is gone already is no error."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._fd)
 
     def write(self, order_id: str, content: bytes) -> Part:
         """Write a document under its temporary name and flush it; nothing is left on error.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from dispatcher.core.delivery import Order, Receipt
-from dispatcher.edges.folder import faults
+from dispatcher.edges.folder import faults, removing
 from dispatcher.edges.folder.group import Group, Listing
 from dispatcher.edges.folder.health import findings
 from dispatcher.edges.folder.mounts import MountMemory, MountTables, ensure_mounted
@@ -82,14 +84,46 @@ class SiteFolder:
         """
 
         def look(folder: OpenFolder) -> str | None:
-            names = folder.names()
-            return next((n for n in names if reference_of(self._secret, n) == reference), None)
+            return removing.bearing(self._secret, folder.names(), reference)
 
         return self._looking(look)
 
     def remove(self, copy: Copy) -> Removal:
-        """See `Destination.remove`."""
-        raise Unavailable(f"removing {copy.delivery} is not built yet")
+        """See `Destination.remove`. A copy that staff renamed is theirs: GONE.
+
+        Other hard links to the same document are not ours and stay. The temporary file that
+        a killed attempt at this delivery left goes too.
+        """
+
+        def take_away(folder: OpenFolder) -> Removal:
+            name = removing.bearing(self._secret, folder.names(), copy.reference)
+            removal = Removal.GONE
+            if name is not None:
+                ready = partial(self._still_there, folder)
+                removal = removing.remove(folder, name, copy.sha256, ready)
+            if removal is not Removal.REMOVED:
+                self._still_there(folder)
+            folder.remove_part(copy.delivery)
+            # Also where nothing was found: an earlier removal may not have been durable yet.
+            folder.flush()
+            return removal
+
+        return self._removing(take_away)
+
+    def sweep(self, before: datetime) -> int:
+        """Remove temporary files of ours that were last written before then; count them.
+
+        A delivery tidies too, so this is for folders that none comes to any more. The file
+        server's clock may differ from ours: leave a day. Raises Unavailable, Refused.
+        """
+
+        def sweep(folder: OpenFolder) -> int:
+            self._still_there(folder)
+            count = removing.sweep(folder, before.timestamp())
+            folder.flush()
+            return count
+
+        return self._removing(sweep)
 
     def check(self) -> Iterable[Finding]:
         """Return what IT should know of the folder. Changes nothing."""
@@ -138,6 +172,22 @@ class SiteFolder:
         except Refused as error:
             raise Unavailable(str(error), hint=error.hint) from error
 
+    def _removing(self, act: Callable[[OpenFolder], T]) -> T:
+        """Act on the open folder; once more by its path when the handle is stale."""
+        try:
+            return self._act_once(act)
+        except faults.Stale:
+            return self._act_once(act)
+
+    def _act_once(self, act: Callable[[OpenFolder], T]) -> T:
+        try:
+            with self._open() as folder:
+                self._mounted()
+                return act(folder)
+        except OSError as error:
+            # Not chained: the library's error has the document's name.
+            raise faults.while_removing(self._directory, error) from None
+
     def _open(self) -> OpenFolder:
         # Opening comes first: it makes an automounted share appear.
         try:
@@ -152,6 +202,11 @@ class SiteFolder:
         """Return the mount point above the folder, or raise Unavailable."""
         remembered = self._memory.get(str(self._directory)) if self._memory else None
         return ensure_mounted(self._tables, self._directory, remembered)
+
+    def _still_there(self, folder: OpenFolder) -> None:
+        """Raise Unavailable or Refused when the folder is no longer the one meant."""
+        self._mounted()
+        folder.ensure_in_place()
 
     def _still_meant(self, folder: OpenFolder) -> None:
         """Make sure, just before names are given, that the folder is still the one meant."""

@@ -1,4 +1,4 @@
-"""Reads one IMAP mailbox, keeps watch on it and marks what is settled. Deletes nothing."""
+"""Reads one IMAP mailbox, watches it, marks what is settled, deletes what it is told to."""
 
 from __future__ import annotations
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from dispatcher.core.ledger import Identity
+from dispatcher.core.message import message_id_digest
 from dispatcher.edges.imap.account import Account, Limits
 from dispatcher.edges.imap.client import Client, Reply
 from dispatcher.edges.imap.parse import Item, content, internal_date, items, merged
 from dispatcher.edges.imap.trouble import TEMPORARY, TooMuch, coded
 from dispatcher.errors import Unavailable
-from dispatcher.ports import Fetched
+from dispatcher.ports import Fetched, Shown
 
 _HEADER_LIMIT: Final = 1024 * 1024
 # What a response costs beside its body: flags, sizes, brackets.
@@ -19,6 +20,9 @@ _AROUND: Final = 16 * 1024
 # A command line under 8,000 octets: a part is two uids and two signs (RFC 2683, 3.2.1.5).
 _MOST_PARTS: Final = 300
 _MOST_UIDS: Final = 1000
+# What makes sure of a message: RFC 3501, 6.4.5. Servers may write the field's name otherwise.
+_SHOWN: Final = b"(UID RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])"
+_FIELD: Final = b"BODY[HEADER.FIELDS "
 
 
 class Fetching:
@@ -51,15 +55,34 @@ class Fetching:
         for chunk, sequence in uid_sets(uids):
             what = b"(UID RFC822.SIZE INTERNALDATE)"
             reply = client.run("FETCH", sequence, what, uid=True)
-            _demand_answer(reply)
+            demand_answer(reply)
             wanted = set(chunk)
-            for uid, item in _merged(reply).items():
+            for uid, item in merged_items(reply).items():
                 size = item.values.get(b"RFC822.SIZE")
                 if uid in wanted and type(size) is int:
                     dated = internal_date(item.values.get(b"INTERNALDATE"))
                     shown[uid] = Identity(size, dated)
         self._sizes.update({uid: identity.size for uid, identity in shown.items()})
         return dict(sorted(shown.items()))
+
+    def shown(self, client: Client, uids: Sequence[int]) -> dict[int, Shown]:
+        """Return what the server shows of these uids, each whole or not at all."""
+        shown: dict[int, Shown] = {}
+        for chunk, sequence in uid_sets(uid for uid in uids if uid not in self._headless):
+            try:
+                reply = client.run(
+                    "FETCH", sequence, _SHOWN, uid=True, literal=self._account.max_message_size
+                )
+            except TooMuch as error:
+                # So long a field is nobody's: it shall not keep the others from being shown.
+                self._headless.update(
+                    uid for uid in chunk if uid == error.uid or len(chunk) == 1
+                )
+                raise
+            demand_answer(reply)
+            said = {uid: _shown(item) for uid, item in merged_items(reply).items()}
+            shown.update({uid: one for uid in chunk if (one := said.get(uid)) is not None})
+        return shown
 
     def too_large(self, uid: int) -> bool:
         """Return whether this message's body is not asked for because of its size."""
@@ -110,7 +133,7 @@ class Fetching:
             raise
         if not reply.ok and reply.code in TEMPORARY:
             raise Unavailable(coded("the server would not send a header", reply.code))
-        item = _merged(reply).get(uid)
+        item = merged_items(reply).get(uid)
         return content(item, b"BODY[HEADER]") if item is not None else None
 
     # --- inside
@@ -133,7 +156,7 @@ class Fetching:
         reply = self._ask(client, batch)
         if not reply.ok and reply.code in TEMPORARY:
             raise Unavailable(coded("the server would not send messages", reply.code))
-        said = _merged(reply)
+        said = merged_items(reply)
         if not reply.ok and not said and len(batch) > 1:
             # One of them may be why it refuses them all (RFC 2180, 4.1.2).
             return [message for uid in batch for message in self._bodies(client, [uid])]
@@ -193,12 +216,27 @@ def _written(parts: Iterable[tuple[int, int]]) -> bytes:
     return b",".join(b"%d" % a if a == b else b"%d:%d" % (a, b) for a, b in parts)
 
 
-def _merged(reply: Reply) -> dict[int, Item]:
+def merged_items(reply: Reply) -> dict[int, Item]:
+    """Return what the answer to a FETCH says of each uid."""
     moved = "EXPUNGE" in reply.untagged or "VANISHED" in reply.untagged
     return merged(items(reply.untagged), steady=not moved)
 
 
-def _demand_answer(reply: Reply) -> None:
+def _shown(item: Item) -> Shown | None:
+    """Return what one message shows; None when anything of it is missing."""
+    size = item.values.get(b"RFC822.SIZE")
+    header = [value for key, value in item.values.items() if key.startswith(_FIELD)]
+    if type(size) is not int or b"INTERNALDATE" not in item.values or len(header) != 1:
+        return None
+    # NIL: the message has no such field. Anything else that is no text is no answer.
+    field = b"" if header[0] is None else header[0]
+    if not isinstance(field, bytes):
+        return None
+    dated = internal_date(item.values[b"INTERNALDATE"])
+    return Shown(size, dated, message_id_digest(field))
+
+
+def demand_answer(reply: Reply) -> None:
     """Raise Unavailable for a NO that passes, or that came instead of any answer.
 
     A NO beside answers says that some of the messages are gone (RFC 2180, 4.1).

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from dispatcher.core.ledger import Identity
-from dispatcher.edges.imap import watch
+from dispatcher.edges.imap import gauges, removing, watch
 from dispatcher.edges.imap.account import Account, Limits
 from dispatcher.edges.imap.client import Client, Reply
 from dispatcher.edges.imap.connect import connect
@@ -17,7 +17,7 @@ from dispatcher.edges.imap.opening import open_mailbox
 from dispatcher.edges.imap.parse import found
 from dispatcher.edges.imap.probe import probe
 from dispatcher.edges.imap.trouble import coded, translated
-from dispatcher.errors import Unavailable
+from dispatcher.errors import Refused, Unavailable
 from dispatcher.ports import Clock, Fetched, Finding, Quota, Selected, Shown
 
 
@@ -35,6 +35,7 @@ class ImapMailbox:
         self._limits = limits or Limits()
         self._client: Client | None = None
         self._selected: Selected | None = None
+        self._can_remove = False
         self._fetching = Fetching(account, self._limits)
         self._bell = watch.Bell()
         self._idle_failed = False
@@ -95,24 +96,43 @@ class ImapMailbox:
                 _demand_ok(reply, "the server would not add the keyword")
 
     def shown(self, uids: Sequence[int]) -> Mapping[int, Shown]:
-        """See `Mailbox.shown`."""
-        raise Unavailable(f"showing {len(uids)} messages is not built yet")
+        """See `Mailbox.shown`; `internal_at` is the epoch where the date is broken."""
+        with self._talking("asking about messages") as client:
+            return self._fetching.shown(client, uids)
 
     def removes(self) -> bool:
         """See `Mailbox.removes`."""
-        return False
+        return not self._current().read_only and self._can_remove
 
     def remove(self, uids: Sequence[int]) -> frozenset[int]:
-        """See `Mailbox.remove`."""
-        raise Unavailable(f"removing {len(uids)} messages is not built yet")
+        """See `Mailbox.remove`. Where a later group fails, returns what went before it."""
+        if not uids:
+            return frozenset()
+        if not self.removes():
+            raise Refused(
+                "the server cannot delete single messages here: no UIDPLUS, or read-only",
+                hint="ask the operator for UIDPLUS and for the right to delete",
+            )
+        gone: set[int] = set()
+        for group in removing.groups(uids):
+            try:
+                with self._talking("deleting messages") as client:
+                    gone |= removing.remove_group(client, group)
+            except Unavailable:
+                if not gone:
+                    raise
+                break
+        return frozenset(gone)
 
     def newest(self) -> datetime | None:
         """See `Mailbox.newest`."""
-        raise Unavailable("not built yet")
+        with self._talking("asking for the newest date") as client:
+            return gauges.newest(client)
 
     def quota(self) -> Quota | None:
         """See `Mailbox.quota`."""
-        raise Unavailable("not built yet")
+        with self._talking("asking for the quota") as client:
+            return gauges.quota(client, self._account.folder)
 
     def wait(self, seconds: float) -> None:
         """See `Mailbox.wait`.
@@ -165,7 +185,8 @@ class ImapMailbox:
 
     def _select(self, read_only: bool) -> Selected:
         with self._talking("opening the mailbox") as client:
-            self._selected, _ = open_mailbox(client, self._account, read_only=read_only)
+            self._selected, said = open_mailbox(client, self._account, read_only=read_only)
+            self._can_remove = removing.can_remove(client, said)
         self._fetching.begin(self._selected.uidvalidity)
         return self._selected
 

@@ -6,21 +6,24 @@ import contextlib
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
+from dispatcher.edges.imap import gauges
 from dispatcher.edges.imap.account import Account, Limits
-from dispatcher.edges.imap.client import Client, mailbox_name
+from dispatcher.edges.imap.client import Client
 from dispatcher.edges.imap.connect import connect
 from dispatcher.edges.imap.login import log_in
 from dispatcher.edges.imap.opening import open_mailbox
-from dispatcher.edges.imap.parse import Opened, storage
+from dispatcher.edges.imap.parse import Opened
+from dispatcher.edges.imap.removing import can_remove
 from dispatcher.edges.imap.trouble import translated
 from dispatcher.edges.imap.wire import Wire
 from dispatcher.errors import DispatcherError, Refused, Unavailable
 from dispatcher.ports import Finding
 
 _RENEW_DAYS: Final = 21
-_FULL_PERCENT: Final = 80
+_FILLING_PERCENT: Final = 75
+_FULL_PERCENT: Final = 90
 
 
 def probe(account: Account, now: datetime, limits: Limits) -> list[Finding]:
@@ -76,7 +79,8 @@ def _connection(account: Account, wire: Wire, now: datetime) -> Iterator[Finding
 def _capabilities(account: Account, client: Client) -> Iterator[Finding]:
     wanted = {
         "IDLE": "new mail is seen at the next look only; lower poll_interval if that is late",
-        "UIDPLUS": "mail cannot be deleted safely at its term; ask the operator for UIDPLUS",
+        "UIDPLUS": "no mail is deleted there at its term: ask the operator for UIDPLUS, and "
+        "delete by hand meanwhile",
         "QUOTA": "nobody will be told when the mailbox is nearly full; look at it by hand",
     }
     if account.watch == "poll":
@@ -84,8 +88,12 @@ def _capabilities(account: Account, client: Client) -> Iterator[Finding]:
     for capability, hint in wanted.items():
         offered = client.offers(capability)
         verb = "offers" if offered else "does not offer"
+        # Mail kept past its term breaks the rule that it is kept under; the rest is comfort.
+        lack: Literal["problem", "warning"] = (
+            "problem" if capability == "UIDPLUS" else "warning"
+        )
         yield Finding(
-            "ok" if offered else "warning",
+            "ok" if offered else lack,
             f"mailbox {account.name}: the server {verb} {capability}",
             "" if offered else hint,
         )
@@ -95,6 +103,12 @@ def _mailbox(account: Account, client: Client) -> Iterator[Finding]:
     name = f"mailbox {account.name}"
     selected, said = open_mailbox(client, account, read_only=True)
     yield Finding("ok", f"{name}: opened, {selected.exists} messages")
+    if client.offers("UIDPLUS") and not can_remove(client, said):
+        yield Finding(
+            "problem",
+            f"{name}: the account may not delete there",
+            "no mail is deleted there at its term: ask the operator for the right to delete",
+        )
     if account.keyword is None:
         return
     yield _keyword(account, said)
@@ -114,15 +128,16 @@ def _keyword(account: Account, said: Opened) -> Finding:
 def _quota(account: Account, client: Client) -> Iterator[Finding]:
     if not client.offers("QUOTA"):
         return
-    reply = client.run("GETQUOTAROOT", mailbox_name(account.folder))
-    filled = storage(reply.untagged) if reply.ok else None
-    if filled is None or not filled[1]:
+    quota = gauges.quota(client, account.folder)
+    if quota is None:
         yield Finding("ok", f"mailbox {account.name}: no limit on its size is set")
         return
-    percent = 100 * filled[0] // filled[1]
-    full = percent >= _FULL_PERCENT
+    percent = 100 * quota.used // quota.limit
+    filling = percent >= _FILLING_PERCENT
     yield Finding(
-        "warning" if full else "ok",
-        f"mailbox {account.name}: {percent} % of its quota of {filled[1] // 1024} MiB is used",
-        "when it is full SI-DEP's mail is refused: make room or ask for more" if full else "",
+        "problem" if percent >= _FULL_PERCENT else "warning" if filling else "ok",
+        f"mailbox {account.name}: {percent} % of its quota of {quota.limit >> 20} MiB is used",
+        "when it is full SI-DEP's mail is refused: make room or ask for more"
+        if filling
+        else "",
     )
