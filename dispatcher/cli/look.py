@@ -16,11 +16,13 @@ from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config, EntryId
 from dispatcher.cli.screen import local, notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import Json, assessment_shape, balance_shape, entry_shape
 from dispatcher.core.certificate import HoldReason
-from dispatcher.core.ledger import Act, DeliveryState, Entry, Event, State
+from dispatcher.core.ledger import Act, Delivery, DeliveryState, Entry, Event, State
 from dispatcher.errors import DispatcherError
 from dispatcher.ports import Ledger
 from dispatcher.service.assess import Assessment, assess
 from dispatcher.service.decisions import NotAsked
+from dispatcher.service.purge import TOLD, Brake, brakes, quota
+from dispatcher.service.purge.copies import changed
 from dispatcher.service.verify import verify as differences_of
 
 
@@ -43,6 +45,7 @@ def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
         _print_status(shape)
     balance = shape["balance"]
     wrong = shape["difference"] or shape["failing"] or shape["removed_by_others"]
+    wrong = wrong or shape["left_on_sites"] or any(b["brakes"] for b in shape["mailboxes"])
     attention = balance["held"] or wrong
     raise typer.Exit(Exit.ATTENTION if attention else Exit.DONE)
 
@@ -79,6 +82,8 @@ def show(entry_id: EntryId, as_json: AsJson = False, config: Config = DEFAULT_CO
         assessment = _read_again(entry, chosen, inspector)
     shape = entry_shape(entry)
     shape["detail"] = entry.detail
+    shape["kept_until"] = None if entry.kept_until is None else entry.kept_until.isoformat()
+    shape["emptied_at"] = None if entry.emptied_at is None else entry.emptied_at.isoformat()
     shape["history"] = [_event_shape(event) for event in history]
     shape["decisions"] = [_act_shape(act) for act in acts]
     until = entry.purge_at
@@ -134,6 +139,7 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
         "difference": balance.difference,
         "failing": sum(1 for e in entries if _failing(e)),
         "removed_by_others": [e.id for e in unsettled if not e.present],
+        "left_on_sites": [_left_shape(e, d) for e, d in changed(ledger.changed_copies())],
         "held": dict(Counter(e.reason.value for e in entries if e.reason is not None)),
         "oldest_unsettled": None if oldest is None else _oldest_shape(oldest, now),
         "mailboxes": [_mailbox_shape(ledger, name) for name in chosen.settings.mailboxes],
@@ -160,11 +166,23 @@ def _oldest_shape(entry: Entry, now: datetime) -> Json:
 
 def _mailbox_shape(ledger: Ledger, name: str) -> Json:
     place = ledger.place(name)
+    last, filling = ledger.last_did(f"purge {name}"), quota.read(ledger, name)
+    braked = brakes.read(ledger, name)
     return {
         "name": name,
         "last_good_contact": None if place is None else place.checked_at.isoformat(),
         "uidvalidity": None if place is None else place.uidvalidity,
+        "last_purge": None if last is None else last.isoformat(),
+        "brakes": [] if braked is None else sorted(one.value for one in braked.brakes),
+        "quota": None
+        if filling is None
+        else {"used": filling.used, "limit": filling.limit, "percent": filling.percent},
     }
+
+
+def _left_shape(entry: Entry, delivery: Delivery) -> Json:
+    site = delivery.site or entry.site
+    return {"id": entry.id, "site": str(site or ""), "target": delivery.target}
 
 
 def _target_shapes(entries: Iterable[Entry], chosen: wiring.Configuration) -> list[Json]:
@@ -204,13 +222,20 @@ def _print_status(shape: Json) -> None:
         screen().print(f"[red]Removed from the mailbox by others before delivery: {ids}[/]")
     print_table(
         "Mailboxes",
-        ("mailbox", "last good contact", "uidvalidity"),
+        ("mailbox", "last good contact", "uidvalidity", "last purge", "quota used"),
         (
-            (box["name"], _local(box["last_good_contact"]), box["uidvalidity"])
+            (
+                box["name"],
+                _local(box["last_good_contact"]),
+                box["uidvalidity"],
+                _local(box["last_purge"]),
+                "" if box["quota"] is None else f"{box['quota']['percent']} %",
+            )
             for box in shape["mailboxes"]
         ),
         empty="none",
     )
+    _print_purge(shape)
     waits = ("waiting", "delivering", "in_doubt")
     print_table(
         "Sites",
@@ -226,6 +251,17 @@ def _print_status(shape: Json) -> None:
     )  # fmt: skip
     if shape["held"]:
         print_table("Held", ("reason", "count"), shape["held"].items(), empty="")
+
+
+def _print_purge(shape: Json) -> None:
+    for box in shape["mailboxes"]:
+        for word in box["brakes"]:
+            text = f"Deletion is stopped in mailbox {box['name']}: {word}: {TOLD[Brake(word)]}"
+            screen().print(f"[red]{plain(text)}[/] (`purge --dry-run`, then `purge --confirm`)")
+    for left in shape["left_on_sites"]:
+        text = f"Changed on its site and therefore left there: {left['id']}"
+        where = f"site {left['site']}, target {left['target']}: delete it by hand"
+        screen().print(f"[red]{plain(text)}[/], {plain(where)}")
 
 
 def _print_entry(entry: Entry, shape: Json) -> None:

@@ -18,6 +18,8 @@ from tests.servers.dovecot import Bal
 
 PROGRAM = (sys.executable, "-m", "dispatcher")
 DEADLINE = 60.0
+# The scenes are of a fixed day: tests that are not about deletion must not meet it.
+_LONG = "negative: 10 years, positive: 10 years, other: 10 years, unreadable: 10 years"
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,11 @@ sites:
             encoding="utf-8",
         )
 
-    def write_settings(self, more: str = "", mailbox: str = "") -> None:
+    def write_settings(self, more: str = "", mailbox: str = "", retention: str = _LONG) -> None:
         boxes = "\n".join(self._mailbox(name, bal, mailbox) for name, bal in self.bals.items())
         self.config.write_text(
             f"mailboxes:\n{boxes}\nrouting: routing.yaml\nledger: sqlite:///{self.ledger}\n"
-            f"log: {{level: debug}}\n{more}",
+            f"retention: {{{retention}}}\nlog: {{level: debug}}\n{more}",
             encoding="utf-8",
         )
 

@@ -11,7 +11,7 @@ import structlog
 from dispatcher.core.audit import Deed, What
 from dispatcher.core.ledger import Entry
 from dispatcher.errors import Refused, Unavailable
-from dispatcher.ports import Mailbox
+from dispatcher.ports import Mailbox, Selected
 from dispatcher.service.decisions import Person
 from dispatcher.service.desk import Desk
 from dispatcher.service.purge import brakes, deadlines, due, lines, quota
@@ -88,9 +88,9 @@ class Purge:
         entries = self._desk.ledger.past_term(self._mailbox.name, now)
         return due.plan(entries, self._desk.policy.terms, now)
 
-    def stops(self, plan: Plan) -> Braked | None:
+    def stops(self, plan: Plan, selected: Selected) -> Braked | None:
         """Return what stops this plan: found now, or found before and waiting for a person."""
-        found = frozenset(brakes.tripped(self._circumstances(plan)))
+        found = frozenset(brakes.tripped(self._circumstances(plan, selected)))
         before = brakes.read(self._desk.ledger, self._mailbox.name)
         if before is not None:
             found |= before.brakes - OF_THE_CLOCK
@@ -101,11 +101,17 @@ class Purge:
         since = before.since if before is not None else self._desk.clock.now()
         return Braked(found, since, len(plan.mails), len(plan.copies))
 
-    def run(self, *, person: Person | None = None) -> Report:
+    def look(self, selected: Selected) -> tuple[Plan, Braked | None]:
+        """Return what would go and what would stop it. Changes nothing anywhere."""
+        plan = self.plan()
+        return plan, self.stops(plan, selected)
+
+    def run(self, *, person: Person | None = None, unread: bool = False) -> Report:
         """Make one purge. `person` has seen what it removes and wants it, whatever stops it.
 
-        Raises Unavailable or Refused when the mailbox or the ledger does not answer; what
-        was begun is finished by the next purge.
+        `unread`: mail lies there that nobody has read yet, so that what is missing may be
+        among it. Raises Unavailable or Refused when the mailbox or the ledger does not
+        answer; what was begun is finished by the next purge.
         """
         self._not_before = self._desk.clock.monotonic() + min(_PAUSE, self._every)
         name = self._mailbox.name
@@ -113,26 +119,27 @@ class Purge:
         deadlines.warn(self._desk, name)
         plan = self.plan()
         report = Report(name, len(plan.mails), len(plan.copies), left=len(plan.entries))
-        stopped = self.stops(plan)
+        stopped = self.stops(plan, self._whereabouts.selected)
         if stopped is not None and person is None:
             self._stop(stopped)
             report = replace(report, braked=stopped)
         else:
             self._go(plan, person)
             chosen = plan if person else plan.first(self._desk.policy.purging.max_deletions)
-            report = self._carry_out(chosen, report)
+            report = self._carry_out(chosen, report, unread=unread)
         self._watch_quota()
         return report
 
-    def _carry_out(self, plan: Plan, report: Report) -> Report:
+    def _carry_out(self, plan: Plan, report: Report, *, unread: bool) -> Report:
         desk = self._desk
+        settled = self._whereabouts.complete and not unread
         copies = self._copies.leftovers()
         unsure = self._copies.locate(plan.entries)
         located = self._as_now(entry for entry in plan.entries if entry.id not in unsure)
         again = changed(desk.ledger.changed_copies())
         copies += self._copies.remove([*located.copies, *again])
         sure = self._as_now(located.mails).mails
-        gone = self._mails.record_gone(sure) if self._whereabouts.complete else 0
+        gone = self._mails.record_gone(sure) if settled else 0
         mails = self._mails.remove([entry for entry in sure if entry.present])
         emptied = lines.empty(desk, [entry.id for entry in plan.entries])
         lines.tidy(desk)
@@ -158,7 +165,7 @@ class Purge:
 
     # --- what stops it
 
-    def _circumstances(self, plan: Plan) -> Circumstances:
+    def _circumstances(self, plan: Plan, selected: Selected) -> Circumstances:
         desk, name = self._desk, self._mailbox.name
         last_at = desk.ledger.last_did(self._errand)
         shown = [at for at in (self._mailbox.newest(), self._whereabouts.newest) if at]
@@ -169,7 +176,7 @@ class Purge:
             born_at=desk.ledger.born_at,
             due=sum(entry.present for entry in plan.mails),
             oldest_at=min((e.identity.internal_at for e in plan.mails), default=None),
-            listed=self._whereabouts.selected.exists,
+            listed=selected.exists,
             ours=desk.ledger.lying(name),
             max_share=desk.policy.purging.max_share,
             confirmed=desk.ledger.last_did(self._confirmed) is not None,
