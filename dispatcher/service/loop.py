@@ -104,6 +104,7 @@ class MailboxLoop:
         """Make a turn; return how long to pause, None after a good one."""
         try:
             self._round.turn()
+            self._round.finish_purge()
             if self._round.purge_is_due:
                 self._round.purge()
         except (InvariantBroken, ConfigInvalid) as error:

@@ -100,6 +100,7 @@ def _purge(work: Round, mailbox: Mailbox, outcome: Outcome) -> None:
     try:
         if work.purge_is_due:
             report = work.purge()
+            work.finish_purge(_UNTIL_ENDED)
             if report.braked is not None:
                 outcome.braked.append(mailbox.name)
     except (Unavailable, Refused) as error:

@@ -101,6 +101,10 @@ class Round:
         """Delete what is past its term, after a turn; see `Purge.run`."""
         return self._purge.run(person=person)
 
+    def finish_purge(self, seconds: float = 0.0) -> None:
+        """Record what slow sites came to since the last purge."""
+        self._purge.finish(seconds)
+
     def login_pause(self) -> float:
         """Return how many seconds the next login has to wait."""
         return self._logins.pause().total_seconds()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,16 +15,18 @@ from structlog.testing import capture_logs
 from dispatcher.core.audit import What
 from dispatcher.core.certificate import PdfText
 from dispatcher.core.delivery import Removal
+from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import DeliveryState, Entry, State
 from dispatcher.core.retention import Months, Terms, Undelivered, after
 from dispatcher.errors import Refused, Unavailable
-from dispatcher.ports import Shown
+from dispatcher.ports import Copy, Shown
 from dispatcher.service.decisions import Decisions, Person
 from dispatcher.service.desk import Policy, Purging
 from dispatcher.service.purge import Report
 from dispatcher.service.purge.brakes import Brake
 from dispatcher.service.round import Round
 from dispatcher.simulator.scenario import Sending
+from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_mailbox import Stored
 from tests.fakes.office import SENDERS, Office, certificates, rules
 
@@ -529,6 +532,39 @@ def test_a_site_that_is_away_delays_its_own_copies_only(
     office.clock.go(timedelta(hours=1))
     assert purge(office).copies == theirs
     assert states(office) == {State.PURGED}
+
+
+class Slow(MemoryDestination):
+    """Answers a removal only when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def remove(self, copy: Copy) -> Removal:
+        self.go.wait(60)
+        return super().remove(copy)
+
+
+def test_a_site_that_answers_late_is_recorded_soon_and_delays_no_other(
+    office: Office,
+) -> None:
+    sendings = negatives(12)
+    slow = Slow()
+    site = FinessET(str(sendings[0].truth.site))
+    office.destinations[site, "folder"] = slow
+    arrive(office, sendings)
+    work = turn(office)
+    work.purge()
+    theirs = len(slow.documents)
+    office.clock.go(HOURS_72)
+    report = turn(office, work).purge()
+    assert (report.mails, report.copies, report.lines) == (12, 12 - theirs, 12 - theirs)
+    work.finish_purge()
+    assert len(slow.documents) == theirs
+    slow.go.set()
+    work.finish_purge(60)
+    assert (slow.documents, states(office)) == ({}, {State.PURGED})
 
 
 def test_copies_of_a_target_that_left_the_rules_wait_for_it(

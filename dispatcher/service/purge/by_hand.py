@@ -38,7 +38,9 @@ def carry_out(mailbox: Mailbox, desk: Desk, person: Person | None = None) -> Rep
     with naming(mailbox.name):
         _ensure_allowed(mailbox, desk)
         unread = bool(whereabouts.news())
-        return purge.run(person=person, unread=unread)
+        report = purge.run(person=person, unread=unread)
+        purge.finish(_PATIENCE)
+        return report
 
 
 def _selected(mailbox: Mailbox, desk: Desk) -> Selected:

@@ -39,9 +39,14 @@ class Copies:
         self._desk = desk
         self._lanes: Lanes[Answers] = Lanes(desk.clock, patience=patience)
 
-    def leftovers(self) -> int:
+    @property
+    def idle(self) -> bool:
+        """Whether no removal is under way."""
+        return self._lanes.idle
+
+    def leftovers(self, patience: float = 0.0) -> int:
         """Record what slow removals came to since; return how many copies are gone."""
-        return self._record(self._lanes.leftovers())
+        return self._record(self._lanes.leftovers(patience))
 
     def remove(self, pairs: Sequence[Pair]) -> int:
         """Remove these copies as far as their sites answer; return how many are gone."""

@@ -27,6 +27,7 @@ from dispatcher.service.groups import in_groups
 _log = structlog.get_logger(__name__)
 
 _TERMS: Final = "retention"
+_TO_SCOUR: Final = "to scour"
 _TOGETHER: Final = 500
 
 
@@ -45,6 +46,7 @@ def _empty(desk: Desk, entry_ids: Iterable[str]) -> int:
             writer.empty(entry_id)
             writer.note(f"mismatch {entry_id}", None)
             writer.trace(_deed(entry, desk))
+            writer.note(_TO_SCOUR, "1")
             count += 1
     return count
 
@@ -70,7 +72,12 @@ def tidy(desk: Desk) -> None:
 
 
 def scour(desk: Desk) -> None:
-    """Make sure that the ledger's files hold nothing of what was emptied."""
+    """Make sure that the ledger's files hold nothing of what was emptied.
+
+    What cannot be done now is done by the next purge: the ledger remembers.
+    """
+    if desk.ledger.memo(_TO_SCOUR) is None:
+        return
     try:
         done = desk.ledger.scour()
     except Unavailable as error:
@@ -78,6 +85,9 @@ def scour(desk: Desk) -> None:
         return
     if not done:
         _log.warning("ledger_was_not_scoured", because="somebody reads it just now")
+        return
+    with desk.ledger.writing() as writer:
+        writer.note(_TO_SCOUR, None)
 
 
 def renew_terms(desk: Desk, mailbox: str) -> None:

@@ -101,6 +101,21 @@ class Purge:
         since = before.since if before is not None else self._desk.clock.now()
         return Braked(found, since, len(plan.mails), len(plan.copies))
 
+    def finish(self, seconds: float = 0.0) -> None:
+        """Record what slow sites came to since the last purge, waiting at most so long."""
+        until = self._desk.clock.monotonic() + seconds
+        copies = 0
+        while not self._copies.idle:
+            left = until - self._desk.clock.monotonic()
+            copies += self._copies.leftovers(max(0.0, left))
+            if left <= 0:
+                break
+        if copies:
+            over = [entry.id for entry in self.plan().over]
+            emptied = lines.empty(self._desk, over)
+            lines.scour(self._desk)
+            self._tell(Report(self._mailbox.name, copies=copies, lines=emptied))
+
     def look(self, selected: Selected) -> tuple[Plan, Braked | None]:
         """Return what would go and what would stop it. Changes nothing anywhere."""
         plan = self.plan()
@@ -143,8 +158,7 @@ class Purge:
         mails = self._mails.remove([entry for entry in sure if entry.present])
         emptied = lines.empty(desk, [entry.id for entry in plan.entries])
         lines.tidy(desk)
-        if emptied:
-            lines.scour(desk)
+        lines.scour(desk)
         self._done()
         done = replace(
             report,
