@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import traceback
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -39,7 +40,8 @@ def deliver(host: Host, one: Order | None = None) -> Copy:
 
 
 def words(error: DispatcherError) -> str:
-    return f"{error} {error.hint} {error.__cause__!r}"
+    """Return all that could be told of an error, as a log would."""
+    return "".join([error.hint, *traceback.format_exception(error)])
 
 
 # --- whose it is -------------------------------------------------------------------------

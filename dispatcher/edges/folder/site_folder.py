@@ -173,7 +173,10 @@ class SiteFolder:
             raise Unavailable(str(error), hint=error.hint) from error
 
     def _removing(self, act: Callable[[OpenFolder], T]) -> T:
-        """Act on the open folder; once more by its path when the handle is stale."""
+        """Act on the open folder; once more by its path when the handle is stale.
+
+        The act makes sure by itself, where it matters, that the folder is the one meant.
+        """
         try:
             return self._act_once(act)
         except faults.Stale:
@@ -182,7 +185,6 @@ class SiteFolder:
     def _act_once(self, act: Callable[[OpenFolder], T]) -> T:
         try:
             with self._open() as folder:
-                self._mounted()
                 return act(folder)
         except OSError as error:
             # Not chained: the library's error has the document's name.
