@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
 from typing import Literal, Protocol
 
+from dispatcher.core import delivery
+from dispatcher.core.audit import Deed, Trace
 from dispatcher.core.bordereau import Bordereau
 from dispatcher.core.certificate import ContentKey, HoldReason, Inspection, Reading
 from dispatcher.core.delivery import Accepted, Order, Receipt
@@ -203,17 +204,7 @@ class Copy:
     sha256: str = field(repr=False)
 
 
-class Removal(Enum):
-    """What became of a copy that was to go. Stored as these words."""
-
-    REMOVED = "removed"
-    """It lay there and is gone now, durably."""
-    GONE = "gone"
-    """It was not there any more: somebody at the site took it."""
-    CHANGED = "changed"
-    """Something else lies there by now. It was left alone, and is to be reported."""
-    KEPT = "kept"
-    """Paper: nothing of ours is left to remove, the document is not in the spool."""
+Removal = delivery.Removal
 
 
 class Destination(Protocol):
@@ -407,7 +398,7 @@ class Writer(Protocol):
         ...
 
     def record(self, act: Act) -> None:
-        """Append what a person decided to the audit trail."""
+        """Append what a person decided about a message to the audit trail."""
         ...
 
     def opening(self, refs: Iterable[MessageRef]) -> None:
@@ -432,6 +423,58 @@ class Writer(Protocol):
 
     def remember(self, place: Place) -> None:
         """Record a good check of a mailbox."""
+        ...
+
+    def trace(self, deed: Deed) -> None:
+        """Append one line to the audit trail, bound to the line before it."""
+        ...
+
+    def trim_trail(self, before: datetime) -> int:
+        """Delete the oldest lines of the trail, up to that time; return how many."""
+        ...
+
+    def note(self, name: str, value: str | None) -> None:
+        """Remember a text under a name, for `Ledger.memo`; None: forget it."""
+        ...
+
+    def begin_purge(self, entry_ids: Iterable[str]) -> None:
+        """Record the intent to delete the mails of these messages."""
+        ...
+
+    def mail_gone(self, entry_id: str, how: Removal) -> Entry:
+        """Record that the mail of a message is gone for good."""
+        ...
+
+    def located(self, delivery_id: str, reference: str) -> Entry:
+        """Record by which reference a copy is found that was delivered without one."""
+        ...
+
+    def copy_gone(self, delivery_id: str, how: Removal) -> Entry:
+        """Record what became of a delivered copy."""
+        ...
+
+    def empty(self, entry_id: str) -> Entry:
+        """Take out of a line what identifies, when mail and copies are gone."""
+        ...
+
+    def expire(self, entry_id: str) -> Entry:
+        """End an undelivered message at its term, as far as it was not delivered."""
+        ...
+
+    def keep(self, entry_id: str, until: datetime | None) -> Entry:
+        """Keep a message beyond its term; None: no longer."""
+        ...
+
+    def warned(self, entry_id: str, hours: int) -> None:
+        """Record that somebody was warned so many hours before a message's term."""
+        ...
+
+    def set_term(self, entry_id: str, purge_at: datetime) -> None:
+        """Set the term of a message anew, after a change of the settings."""
+        ...
+
+    def forget_keys(self, received_before: datetime) -> int:
+        """Let emptied messages of that time find no duplicate any more; return how many."""
         ...
 
     def did(self, errand: str, at: datetime) -> None:
@@ -469,7 +512,10 @@ class Ledger(Protocol):
         ...
 
     def same_content(self, key: ContentKey) -> tuple[Entry, ...]:
-        """Return the messages that brought this content, the first received first."""
+        """Return the messages that brought this content, the first received first.
+
+        An emptied one is among them while it is known by its keyed digest.
+        """
         ...
 
     def same_raw(self, raw_sha256: str) -> tuple[Entry, ...]:
@@ -526,6 +572,45 @@ class Ledger(Protocol):
 
     def lacking_keyword(self, mailbox: str, uidvalidity: int) -> tuple[int, ...]:
         """Return the uids of settled messages whose keyword is not recorded yet."""
+        ...
+
+    def memo(self, name: str) -> str | None:
+        """Return what is remembered under a name; None: nothing."""
+        ...
+
+    def past_term(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
+        """Return the messages whose term has come and whose line is not empty, oldest first."""
+        ...
+
+    def undelivered(self, mailbox: str, until: datetime) -> tuple[Entry, ...]:
+        """Return the pending and held messages whose term comes until then."""
+        ...
+
+    def lying(self, mailbox: str) -> int:
+        """Return how many of our messages lie in the mailbox, as far as is known."""
+        ...
+
+    def vanished(self, mailbox: str) -> int:
+        """Return how many messages lie nowhere though nobody recorded their removal."""
+        ...
+
+    def changed_copies(self) -> tuple[Entry, ...]:
+        """Return the messages of which a copy was left on its site because it was changed."""
+        ...
+
+    def trail(self, since: datetime | None = None) -> Iterator[Trace]:
+        """Yield the lines of the audit trail, the oldest first."""
+        ...
+
+    def trail_flaw(self) -> str | None:
+        """Return where the audit trail is broken; None: it is whole."""
+        ...
+
+    def scour(self) -> bool:
+        """Make sure that nothing deleted can be found in the ledger's files any more.
+
+        Outside a transaction. False: somebody else reads or writes; try again later.
+        """
         ...
 
     def balance(self) -> Balance:

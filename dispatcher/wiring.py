@@ -28,7 +28,7 @@ from dispatcher.edges.pdf import PdfInspector
 from dispatcher.errors import ConfigInvalid
 from dispatcher.ports import Destination, Mailbox, Paper
 from dispatcher.service.daily import DailyLists
-from dispatcher.service.desk import Desk, Policy, Reader
+from dispatcher.service.desk import Desk, Policy, Purging, Reader
 from dispatcher.service.gate import target_of
 from dispatcher.settings import MailboxSettings, Settings
 
@@ -139,6 +139,12 @@ def reader(
         senders=settings.senders,
         pdf_text=settings.pdf_text,
         terms=settings.terms,
+        purging=Purging(
+            settings.retention.max_deletions_per_run,
+            settings.retention.max_share,
+            settings.retention.purge_every,
+            settings.retention.audit,
+        ),
         since={
             name: one.since for name, one in settings.mailboxes.items() if one.since is not None
         },

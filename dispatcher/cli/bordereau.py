@@ -47,7 +47,7 @@ def bordereau(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Make a site's list of the day, to sign; deliver it to the site's folder and queue."""
-    number, day = finess_et(site), _day(on)
+    number, day = finess_et(site), day_of(on)
     chosen = wiring.configuration(config)
     with wiring.open_desk(chosen) as desk:
         since = before(number, day, desk, chosen.settings.bordereau.at)
@@ -70,7 +70,8 @@ def bordereau(
     raise typer.Exit(_status(sent, unread=page.unread))
 
 
-def _day(text: str) -> date:
+def day_of(text: str) -> date:
+    """Return the day a person typed. Raises NotAsked when it is none."""
     try:
         return date.fromisoformat(text.strip())
     except ValueError:

@@ -1,10 +1,11 @@
-"""`release`, `discard`, `retry`: what a person decides, written to the audit trail."""
+"""`release`, `discard`, `retry`, `hold`: what a person decides, written to the audit trail."""
 
 from __future__ import annotations
 
 import getpass
 import os
 from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +13,16 @@ import typer
 
 from dispatcher import wiring
 from dispatcher.cli.options import DEFAULT_CONFIG, Config, EntryId, Reason
-from dispatcher.cli.screen import plain, screen
+from dispatcher.cli.screen import local, plain, screen
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Entry, State
+from dispatcher.core.paris import PARIS
 from dispatcher.service.decisions import Decisions, NotAsked, Person
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (release, discard, retry, reprint):
+    for command in (release, discard, retry, reprint, hold):
         app.command()(command)
     app.command("print")(print_now)
 
@@ -78,8 +80,39 @@ def print_now(
         decisions = Decisions(ledger, wiring.CLOCK, chosen.rules)
         waiting = decisions.waiting_at(number)
         for entry in waiting:
-            decisions.print_now(entry.id, Person(_user(), why))
+            decisions.print_now(entry.id, Person(user(), why))
     screen().print(f"{len(waiting)} certificate(s) to be printed now")
+
+
+def hold(
+    entry_id: EntryId,
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until", metavar="DATE", help="Keep it to the end of this day; none: no longer."
+        ),
+    ],
+    reason: Reason,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Keep a certificate, its mail and its copies, beyond its legal term."""
+    end = _end_of(until)
+    _decide(config, reason, lambda d, who: d.keep(entry_id, end, who))
+    kept = "no longer than its term" if end is None else f"until {local(end)}"
+    screen().print(f"kept {kept} (Europe/Paris)")
+
+
+def _end_of(text: str) -> datetime | None:
+    """Return when the day ends that a person typed; None for `none`."""
+    if text.strip().casefold() == "none":
+        return None
+    try:
+        following = date.fromisoformat(text.strip()) + timedelta(days=1)
+    except (ValueError, OverflowError):
+        raise NotAsked(
+            "that is not a date", hint="Write the year first, such as 2026-11-19, or none."
+        ) from None
+    return datetime.combine(following, time(), tzinfo=PARIS)
 
 
 def finess_et(text: str) -> FinessET:
@@ -99,12 +132,12 @@ def _decide(config: Path, reason: str, act: Callable[[Decisions, Person], Entry]
     chosen = wiring.configuration(config)
     with wiring.open_ledger(chosen) as ledger:
         decisions = Decisions(ledger, wiring.CLOCK, chosen.rules)
-        entry = act(decisions, Person(_user(), reason.strip()))
+        entry = act(decisions, Person(user(), reason.strip()))
     screen().print(f"{plain(entry.id)}: {entry.state.value}")
     if entry.state is State.PENDING:
         screen().print("The running service delivers it now; without one, `run --once` does.")
 
 
-def _user() -> str:
+def user() -> str:
     """Return the person's system name, also behind sudo."""
     return os.environ.get("SUDO_USER") or getpass.getuser()

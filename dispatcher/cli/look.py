@@ -69,6 +69,8 @@ def show(entry_id: EntryId, as_json: AsJson = False, config: Config = DEFAULT_CO
     shape = entry_shape(entry)
     shape["detail"] = entry.detail
     shape["copies"] = [_copy_shape(one, history, acts) for one in entry.deliveries]
+    shape["kept_until"] = None if entry.kept_until is None else entry.kept_until.isoformat()
+    shape["emptied_at"] = None if entry.emptied_at is None else entry.emptied_at.isoformat()
     shape["history"] = [_event_shape(event) for event in history]
     shape["decisions"] = [_act_shape(act) for act in acts]
     until = entry.purge_at

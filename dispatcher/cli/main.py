@@ -16,6 +16,8 @@ from dispatcher.cli import (
     demo,
     exits,
     look,
+    proof,
+    purge,
     read,
     run,
     schema,
@@ -51,7 +53,9 @@ def _common(
     """Options before the command."""
 
 
-for _module in (run, checks, read, status, look, decide, bordereau, demo, schema):
+for _module in (
+    run, checks, read, status, look, decide, purge, proof, bordereau, demo, schema,
+):  # fmt: skip
     _module.register(app)
 
 

@@ -109,7 +109,7 @@ def _status(outcome: Outcome, *, attention: bool) -> Exit:
         return Exit.UNREACHABLE
     if outcome.incomplete:
         return Exit.TRY_LATER
-    return Exit.ATTENTION if attention else Exit.DONE
+    return Exit.ATTENTION if attention or outcome.braked else Exit.DONE
 
 
 def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
@@ -124,5 +124,8 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
         notes().print(f"[red]mailbox {plain(name)}:[/] {plain(error)}", soft_wrap=True)
         if error.hint:
             notes().print(f"→ {plain(error.hint)}", soft_wrap=True)
+    for name in outcome.braked:
+        text = "deletion was stopped, see `sidep-dispatcher purge --dry-run`"
+        notes().print(f"[red]mailbox {plain(name)}:[/] {plain(text)}", soft_wrap=True)
     for name in outcome.incomplete:
         notes().print(f"[yellow]mailbox {plain(name)}: not everything was read or delivered[/]")

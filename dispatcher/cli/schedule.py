@@ -23,6 +23,7 @@ _log = structlog.get_logger(__name__)
 # How often each piece of work looks whether something is to be done (seconds).
 _BALANCE: Final = 60
 _DUE: Final = 5
+_PURGE: Final = 60
 _LISTS: Final = 10
 _SPOOL: Final = 3600
 _FIRST_SPOOL: Final = 60
@@ -39,6 +40,8 @@ def schedule(desk: Desk, loops: Loops, lists: DailyLists | None) -> BackgroundSc
     # What a person released waits for nobody's mail: see to it within seconds.
     scheduler.add_job(loops.wake_due, "interval", seconds=_DUE)
     now = desk.clock.now()
+    # Whether one is due lives in the ledger; its own thread looks at every turn as well.
+    scheduler.add_job(loops.wake_for_purge, "interval", seconds=_PURGE, next_run_time=now)
     if lists is not None:
         scheduler.add_job(lists.turn, "interval", seconds=_LISTS, next_run_time=now)
     soon = now + timedelta(seconds=_FIRST_SPOOL)

@@ -11,7 +11,7 @@ import typer
 from dispatcher import wiring
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
-from dispatcher.cli.screen import local_text, print_json, print_table, screen
+from dispatcher.cli.screen import local_text, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import Json, balance_shape
 from dispatcher.core.delivery import MAYBE_TWICE
 from dispatcher.core.ledger import Delivery, DeliveryState, Entry, State
@@ -19,6 +19,8 @@ from dispatcher.ports import Ledger
 from dispatcher.service.daily import last_day
 from dispatcher.service.hindrance import Hindrance, hindrances
 from dispatcher.service.lanes import Lane
+from dispatcher.service.purge import TOLD, Brake, brakes, quota
+from dispatcher.service.purge.copies import changed
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +39,7 @@ def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
         _print_status(shape)
     balance = shape["balance"]
     wrong = shape["difference"] or shape["failing"] or shape["removed_by_others"]
+    wrong = wrong or shape["left_on_sites"] or any(b["brakes"] for b in shape["mailboxes"])
     attention = balance["held"] or wrong
     raise typer.Exit(Exit.ATTENTION if attention else Exit.DONE)
 
@@ -52,6 +55,7 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
         "difference": balance.difference,
         "failing": sum(1 for e in entries if _failing(e)),
         "removed_by_others": [e.id for e in unsettled if not e.present],
+        "left_on_sites": [_left_shape(e, d) for e, d in changed(ledger.changed_copies())],
         "maybe_printed_twice": [e.id for e in entries if _maybe_twice(e)],
         "held": dict(Counter(e.reason.value for e in entries if e.reason is not None)),
         "oldest_unsettled": None if oldest is None else _oldest_shape(oldest, now),
@@ -83,11 +87,23 @@ def _oldest_shape(entry: Entry, now: datetime) -> Json:
 
 def _mailbox_shape(ledger: Ledger, name: str) -> Json:
     place = ledger.place(name)
+    last, filling = ledger.last_did(f"purge {name}"), quota.read(ledger, name)
+    braked = brakes.read(ledger, name)
     return {
         "name": name,
         "last_good_contact": None if place is None else place.checked_at.isoformat(),
         "uidvalidity": None if place is None else place.uidvalidity,
+        "last_purge": None if last is None else last.isoformat(),
+        "brakes": [] if braked is None else sorted(one.value for one in braked.brakes),
+        "quota": None
+        if filling is None
+        else {"used": filling.used, "limit": filling.limit, "percent": filling.percent},
     }
+
+
+def _left_shape(entry: Entry, delivery: Delivery) -> Json:
+    site = delivery.site or entry.site
+    return {"id": entry.id, "site": str(site or ""), "target": delivery.target}
 
 
 def _target_shapes(
@@ -157,13 +173,20 @@ def _print_status(shape: Json) -> None:
         screen().print(f"[yellow]Perhaps on paper twice (CUPS was restarted): {ids}[/]")
     print_table(
         "Mailboxes",
-        ("mailbox", "last good contact", "uidvalidity"),
+        ("mailbox", "last good contact", "uidvalidity", "last purge", "quota used"),
         (
-            (box["name"], local_text(box["last_good_contact"]), box["uidvalidity"])
+            (
+                box["name"],
+                local_text(box["last_good_contact"]),
+                box["uidvalidity"],
+                local_text(box["last_purge"]),
+                "" if box["quota"] is None else f"{box['quota']['percent']} %",
+            )
             for box in shape["mailboxes"]
         ),
         empty="none",
     )
+    _print_purge(shape)
     columns = (
         "site", "target", "delivered", "to do", "waiting", "under way", "held", "because",
         "since",
@@ -171,6 +194,17 @@ def _print_status(shape: Json) -> None:
     print_table("Sites", columns, map(_target_row, shape["targets"]), empty="none")
     if shape["held"]:
         print_table("Held", ("reason", "count"), shape["held"].items(), empty="")
+
+
+def _print_purge(shape: Json) -> None:
+    for box in shape["mailboxes"]:
+        for word in box["brakes"]:
+            text = f"Deletion is stopped in mailbox {box['name']}: {word}: {TOLD[Brake(word)]}"
+            screen().print(f"[red]{plain(text)}[/] (`purge --dry-run`, then `purge --confirm`)")
+    for left in shape["left_on_sites"]:
+        text = f"Changed on its site and therefore left there: {left['id']}"
+        where = f"site {left['site']}, target {left['target']}: delete it by hand"
+        screen().print(f"[red]{plain(text)}[/], {plain(where)}")
 
 
 def _target_row(target: Json) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Final
 
 from dispatcher.core.certificate import Document
@@ -57,3 +58,16 @@ class Receipt:
     reference: str
     already_there: bool = False
     remark: str = ""
+
+
+class Removal(Enum):
+    """What became of a copy that was to go. Stored as these words."""
+
+    REMOVED = "removed"
+    """It lay there and is gone now, durably."""
+    GONE = "gone"
+    """It was not there any more: somebody else took it."""
+    CHANGED = "changed"
+    """Something else lies there by now. It was left alone, and is to be reported."""
+    KEPT = "kept"
+    """Paper: nothing of ours is left to remove, the document is not in the spool."""

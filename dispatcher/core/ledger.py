@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from dispatcher.core.certificate import HoldReason, Result
+from dispatcher.core.delivery import Removal
 from dispatcher.core.finess import FinessET
 from dispatcher.core.message import MessageRef
 from dispatcher.core.routing import Kind
@@ -146,6 +147,8 @@ class Delivery:
     `site` is the one it was decided for: a release may send the message elsewhere while
     what was made stays. `reason` is set while it is held. `copy` counts the extra copies
     that people asked for, 0 is the first. `asked`: a person wants it now, whatever the hour.
+    `made_at` is when it was delivered; `removal` and `removed_at` say what became of the
+    copy at its term.
     """
 
     id: str
@@ -160,6 +163,14 @@ class Delivery:
     reason: HoldReason | None = None
     copy: int = 0
     asked: bool = False
+    made_at: datetime | None = None
+    removal: Removal | None = None
+    removed_at: datetime | None = None
+
+    @property
+    def lies_there(self) -> bool:
+        """Whether a copy of ours is to be looked after: made, and not removed."""
+        return self.state is DeliveryState.DELIVERED and self.removal is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +179,13 @@ class Entry:
 
     `ref` is where the message was last seen; `present` whether it still lies there.
     `detail` is a sentence for people, without patient data. `sha256` is the document's,
-    `raw_sha256` the whole message's, both hexadecimal.
+    `raw_sha256` the whole message's, `message_id` that of its Message-ID, all hexadecimal.
+
+    `kept_until`: a person keeps it beyond its term. `purge_begun_at`: the intent to delete
+    its mail is on disk; `removal` and `removed_at` say how the mail went. `emptied_at`: what
+    identifies was taken out of the line; `key_digest` then finds a later duplicate (a keyed
+    digest of the content key). `warned_at` is when somebody was first warned that its term
+    comes before its delivery, `warned` the hours before it at the last warning.
     """
 
     id: str
@@ -192,6 +209,15 @@ class Entry:
     keyword_set: bool = False
     rules: str = ""
     deliveries: tuple[Delivery, ...] = ()
+    message_id: str | None = None
+    kept_until: datetime | None = None
+    purge_begun_at: datetime | None = None
+    removal: Removal | None = None
+    removed_at: datetime | None = None
+    emptied_at: datetime | None = None
+    key_digest: str | None = None
+    warned_at: datetime | None = None
+    warned: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +250,7 @@ class NewEntry:
     duplicate_of: str | None = None
     rules: str = ""
     deliveries: tuple[NewDelivery, ...] = ()
+    message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ def move(entry: Entry, delivery_id: str, turn: Turn) -> Step:
         reason=turn.reason,
         reference=_reference(delivery, turn),
         next_try_at=_utc_or_none(turn.next_try_at),
+        made_at=utc(turn.at) if turn.to is DeliveryState.DELIVERED else delivery.made_at,
     )
     return _follow(entry, _with(entry, [moved]), turn.at, turn.because)
 
@@ -206,15 +207,15 @@ def release(entry: Entry, site: FinessET, new: Sequence[Delivery], at: datetime)
     return _follow(replace(entry, site=site), (*kept, *added), at, RELEASED)
 
 
-def discard(entry: Entry, at: datetime) -> Step:
+def discard(entry: Entry, at: datetime, because: str = "discarded") -> Step:
     """End a held or pending message: expired, or delivered as far as it was delivered."""
     if entry.state not in {State.HELD, State.PENDING}:
         raise InvariantBroken(f"message {entry.id}: {entry.state.value} cannot be discarded")
-    deliveries = _all_discarded(entry, "discarded")
+    deliveries = _all_discarded(entry, because)
     if not deliveries:
         after = replace(entry, state=State.EXPIRED, reason=None, detail="")
-        return _step(entry, after, at, "discarded")
-    return _follow(entry, deliveries, at, "discarded")
+        return _step(entry, after, at, because)
+    return _follow(entry, deliveries, at, because)
 
 
 def accepted(
@@ -234,7 +235,7 @@ def reprinted(entry: Entry, target: str, new_id: str, at: datetime) -> Step:
     """Add one more copy for a target of a delivered message, at a person's wish."""
     same = [d for d in entry.deliveries if d.target == target]
     made = [d for d in same if d.state is DeliveryState.DELIVERED]
-    if entry.state is not State.DELIVERED or not made:
+    if entry.purge_begun_at is not None or entry.state is not State.DELIVERED or not made:
         raise InvariantBroken(f"message {entry.id}: nothing was delivered to print again")
     again = Delivery(
         new_id,
@@ -279,8 +280,20 @@ def expected(entry: Entry, state: State) -> None:
 
 
 def relocated(entry: Entry, ref: MessageRef, identity: Identity) -> Entry:
-    """Return the message at another place; whether the keyword went along is not known."""
-    return replace(entry, ref=ref, identity=_in_utc(identity), present=True, keyword_set=False)
+    """Return the message at another place; whether the keyword went along is not known.
+
+    One that was thought gone for good lies there after all: it is to be deleted anew.
+    """
+    return replace(
+        entry,
+        ref=ref,
+        identity=_in_utc(identity),
+        present=True,
+        keyword_set=False,
+        purge_begun_at=None,
+        removal=None,
+        removed_at=None,
+    )
 
 
 def folded(events: Iterable[Event]) -> tuple[Mapping[str | None, str], tuple[str, ...]]:
@@ -314,6 +327,11 @@ def _reason(entry: Entry, deliveries: Iterable[Delivery]) -> HoldReason | None:
     """Keep the reason while a held delivery bears it, else take the first that one bears."""
     reasons = [d.reason for d in deliveries if d.state is DeliveryState.HELD]
     return entry.reason if entry.reason in reasons else reasons[0]
+
+
+def changed(before: Entry, after: Entry, at: datetime, because: str) -> Step:
+    """Return a step whose change was worked out elsewhere, checked against the tables."""
+    return _step(before, after, at, because)
 
 
 def _step(before: Entry | None, after: Entry, at: datetime, because: str) -> Step:

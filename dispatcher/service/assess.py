@@ -20,6 +20,7 @@ from dispatcher.core.certificate import (
     Reading,
 )
 from dispatcher.core.finess import FinessET
+from dispatcher.core.message import message_id_digest
 from dispatcher.core.retention import due_at
 from dispatcher.core.routing import Rules, Target, decide
 from dispatcher.ports import Inspector, Question
@@ -32,7 +33,7 @@ class Assessment:
 
     `site` is the number in the table (today's, where the message bears a former one).
     `key` is None unless the three sources agreed. `targets` is empty unless `reading` is a
-    certificate.
+    certificate. `message_id` is a digest of the Message-ID.
     """
 
     reading: Reading
@@ -42,6 +43,7 @@ class Assessment:
     targets: tuple[Target, ...] = ()
     inspection: Inspection = Inspection()
     rules: str = ""
+    message_id: str | None = None
 
     @property
     def facts(self) -> Facts:
@@ -73,7 +75,7 @@ def _assess(
     return tuple(
         _assessed(raw, reading, next(found), rules=rules, policy=reader.policy)
         if isinstance(reading, Certificate)
-        else Assessment(reading, _sha256(raw), site=_site(reading, rules), rules=rules.digest)
+        else _unread(raw, reading, rules)
         for raw, reading in zip(raws, readings, strict=True)
     )
 
@@ -87,7 +89,17 @@ def assess_header(
     if not isinstance(reading, Foreign):
         keep = isinstance(reading, Held) and reading.reason is HoldReason.SENDER_NOT_ALLOWED
         reading = reading if keep else Held(reason, detail, None, reading.facts)
-    return Assessment(reading, _sha256(header), site=_site(reading, rules), rules=rules.digest)
+    return _unread(header, reading, rules)
+
+
+def _unread(raw: bytes, reading: Reading, rules: Rules) -> Assessment:
+    return Assessment(
+        reading,
+        _sha256(raw),
+        site=_site(reading, rules),
+        rules=rules.digest,
+        message_id=message_id_digest(raw),
+    )
 
 
 def purge_at(assessment: Assessment, received_at: datetime, policy: Policy) -> datetime:
@@ -121,6 +133,7 @@ def _assessed(
         key=ContentKey(site, reading.file_number, reading.document.sha256),
         inspection=found,
         rules=rules.digest,
+        message_id=message_id_digest(raw),
     )
     if isinstance(judged, Held):
         return draft

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from dispatcher.core.certificate import Facts, HoldReason
 from dispatcher.core.finess import FinessET
@@ -127,6 +128,8 @@ class Decisions:
             )
         if not entry.present:
             raise NotPossible("its message is no longer in the mailbox")
+        if entry.purge_begun_at is not None:
+            raise NotPossible("its term has come: its message is being deleted")
 
         def again(writer: Writer) -> Entry:
             now = entry
@@ -135,6 +138,14 @@ class Decisions:
             return now
 
         return self._record("reprint", entry, person, again)
+
+    def keep(self, entry_id: str, until: datetime | None, person: Person) -> Entry:
+        """Keep a certificate and its copies beyond its term; None or the past: no longer."""
+        entry = self._found(entry_id)
+        if entry.emptied_at is not None or entry.purge_begun_at is not None:
+            raise NotPossible("its term has come: it is deleted")
+        kept = until if until is not None and until > self.clock.now() else None
+        return self._record("hold", entry, person, lambda w: w.keep(entry.id, kept))
 
     def waiting_at(self, site: FinessET) -> list[Entry]:
         """Return the certificates of a site of which something waits to be printed."""

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 
 from dispatcher.core.certificate import PdfText
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Identity
 from dispatcher.core.paris import PARIS
-from dispatcher.core.retention import Terms
+from dispatcher.core.retention import Months, Span, Terms
 from dispatcher.core.routing import Rules
 from dispatcher.ports import Apart, Clock, Destination, Inspector, Ledger, Paper
 
 FindDestination = Callable[[FinessET, str], Destination | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Purging:
+    """Settings of the purge: how much at once, how often, and how long its trail is kept."""
+
+    max_deletions: int = 500
+    max_share: float = 0.5
+    every: timedelta = timedelta(hours=1)
+    audit: Span = Months(6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,7 @@ class Policy:
     senders: frozenset[str]
     pdf_text: PdfText = PdfText.WARN
     terms: Terms = Terms()
+    purging: Purging = Purging()
     since: Mapping[str, date] = field(default_factory=dict)
 
     def leaves_alone(self, mailbox: str, identity: Identity) -> bool:

@@ -12,6 +12,7 @@ import structlog
 from dispatcher.core.certificate import Certificate, ContentKey, Foreign, Held, HoldReason
 from dispatcher.core.ledger import DeliveryState, Entry, Identity, NewDelivery, NewEntry, State
 from dispatcher.core.message import MessageRef
+from dispatcher.core.retention import Doubt, term_of
 from dispatcher.core.routing import Kind
 from dispatcher.errors import DispatcherError
 from dispatcher.ports import Fetched, Mailbox, Writer
@@ -214,6 +215,9 @@ class Intake:
         batch.entries.append(entry)
         if isinstance(assessment.reading, Certificate) and entry.state is State.PENDING:
             self._begin(writer, batch, entry, assessment.reading, fetched.flags)
+        doubt = term_of(assessment.facts, entry.received_at, self._desk.policy.terms).doubt
+        if doubt in {Doubt.FUTURE, Doubt.ANCIENT}:
+            _log.warning("sampling_time_was_not_believed", id=entry.id, because=doubt.value)
         if assessment.unnamed:
             _log.warning("document_did_not_name_its_patient", id=entry.id)
 
@@ -308,6 +312,7 @@ class Intake:
             purge_at=purge_at(assessment, received_at, self._desk.policy),
             sha256=None if document is None else document.sha256,
             raw_sha256=assessment.raw_sha256,
+            message_id=assessment.message_id,
             rules=assessment.rules,
         )
 

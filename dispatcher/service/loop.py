@@ -83,6 +83,15 @@ class MailboxLoop:
         if due is not None and due <= self._desk.clock.now():
             self._mailbox.wake()
 
+    def wake_if_purge_is_due(self) -> None:
+        """Wake the mailbox when something may be past its term. From any thread."""
+        try:
+            due = self._round.purge_is_due
+        except Unavailable:
+            return
+        if due:
+            self._mailbox.wake()
+
     def drain(self, seconds: float) -> bool:
         """After `run`: record what slow deliveries come to; return whether all ended."""
         try:
@@ -95,6 +104,9 @@ class MailboxLoop:
         """Make a turn; return how long to pause, None after a good one."""
         try:
             self._round.turn()
+            self._round.finish_purge()
+            if self._round.purge_is_due:
+                self._round.purge()
         except (InvariantBroken, ConfigInvalid) as error:
             # A bug, or a ledger that is gone or damaged: going on would be guessing.
             _log.critical("work_cannot_go_on", mailbox=self.name, because=str(error))
@@ -202,6 +214,11 @@ class Loops:
         """Wake the mailboxes that have a delivery to make now (a person released one)."""
         for loop in self._loops:
             loop.wake_if_due()
+
+    def wake_for_purge(self) -> None:
+        """Wake the mailboxes in which something may be past its term."""
+        for loop in self._loops:
+            loop.wake_if_purge_is_due()
 
     def stop(self, seconds: float, now: Callable[[], float]) -> bool:
         """Stop them all within that time; return whether every one ended by itself."""

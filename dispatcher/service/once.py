@@ -35,6 +35,7 @@ class Outcome:
     failed: dict[str, DispatcherError] = field(default_factory=dict)
     bugs: list[BaseException] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
+    braked: list[str] = field(default_factory=list)
 
 
 def run_once(mailboxes: Sequence[tuple[Mailbox, str | None]], desk: Desk) -> Outcome:
@@ -94,6 +95,19 @@ def _follow(work: Round, desk: Desk, pause: threading.Event) -> None:
         pause.wait(_ASK)
 
 
+def _purge(work: Round, mailbox: Mailbox, outcome: Outcome) -> None:
+    """Delete what is past its term, when that is due."""
+    try:
+        if work.purge_is_due:
+            report = work.purge()
+            work.finish_purge(_UNTIL_ENDED)
+            if report.braked is not None:
+                outcome.braked.append(mailbox.name)
+    except (Unavailable, Refused) as error:
+        outcome.failed[mailbox.name] = error
+        _log.error("purge_failed", mailbox=mailbox.name, because=str(error), hint=error.hint)
+
+
 def _turns(mailbox: Mailbox, keyword: str | None, desk: Desk, outcome: Outcome) -> None:
     work = Round(mailbox, desk, keyword=keyword)
     pause = threading.Event()
@@ -118,6 +132,7 @@ def _turns(mailbox: Mailbox, keyword: str | None, desk: Desk, outcome: Outcome) 
             continue
         work.drain(_UNTIL_ENDED)
         _follow(work, desk, pause)
+        _purge(work, mailbox, outcome)
         if work.complete or desk.clock.monotonic() >= until:
             break
         pause.wait(_PAUSE)

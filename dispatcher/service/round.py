@@ -12,11 +12,13 @@ from dispatcher.core.certificate import Document
 from dispatcher.core.ledger import DeliveryState, Entry
 from dispatcher.errors import LoginRefused, Refused, Unavailable
 from dispatcher.ports import Mailbox, Writer
+from dispatcher.service.decisions import Person
 from dispatcher.service.desk import Desk
 from dispatcher.service.dispatch import Dispatch, Job, is_followed, settled
 from dispatcher.service.groups import in_groups
 from dispatcher.service.intake import Intake
 from dispatcher.service.logins import Logins
+from dispatcher.service.purge import Purge, Report
 from dispatcher.service.refetch import documents
 from dispatcher.service.whereabouts import Whereabouts
 
@@ -51,6 +53,7 @@ class Round:
             dispatch=self._dispatch,
             keyword=keyword,
         )
+        self._purge = Purge(mailbox, desk, self._whereabouts, patience=patience)
         self._logins = Logins(mailbox.name, desk)
         self.progress = 0
         self._unmarked: set[int] | None = None
@@ -89,6 +92,19 @@ class Round:
         self.settle()
         with self._desk.ledger.writing() as writer:
             writer.remember(self._whereabouts.place())
+
+    @property
+    def purge_is_due(self) -> bool:
+        """Whether what is past its term is to be deleted now."""
+        return self._purge.is_due
+
+    def purge(self, person: Person | None = None) -> Report:
+        """Delete what is past its term, after a turn; see `Purge.run`."""
+        return self._purge.run(person=person)
+
+    def finish_purge(self, seconds: float = 0.0) -> None:
+        """Record what slow sites came to since the last purge."""
+        self._purge.finish(seconds)
 
     def login_pause(self) -> float:
         """Return how many seconds the next login has to wait."""

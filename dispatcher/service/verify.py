@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dispatcher.core.certificate import Certificate, Document, Foreign, HoldReason
-from dispatcher.core.delivery import Order
+from dispatcher.core.delivery import Order, Removal
 from dispatcher.core.finess import FinessET
-from dispatcher.core.ledger import DeliveryState, Entry, State
+from dispatcher.core.ledger import Entry, State
 from dispatcher.errors import InDoubt, Refused, Unavailable
 from dispatcher.ports import Mailbox, Selected
 from dispatcher.service.assess import Assessment, assess
@@ -48,8 +48,14 @@ def verify(mailboxes: Sequence[Mailbox], desk: Desk) -> Iterator[Difference]:
     difference = desk.ledger.balance().difference
     if difference:
         yield Difference("", f"balance: {abs(difference)} messages unaccounted for")
+    for entry in desk.ledger.changed_copies():
+        yield from _left(entry)
     names = {mailbox.name for mailbox in mailboxes}
-    strangers = {e.ref.mailbox for e in desk.ledger.entries() if e.ref.mailbox not in names}
+    strangers = {
+        entry.ref.mailbox
+        for entry in desk.ledger.entries()
+        if entry.ref.mailbox not in names and entry.emptied_at is None
+    }
     for name in sorted(strangers):
         yield Difference("", f"ledger: mailbox {name} is in it and not in the settings")
     for mailbox in mailboxes:
@@ -64,6 +70,14 @@ def _spooled(desk: Desk) -> Iterator[Difference]:
         for entry in found.entries:
             what = "its print has ended, and the spool still holds its document"
             yield Difference(entry, f"target {found.lane[1]}: {what}")
+
+
+def _left(entry: Entry) -> Iterator[Difference]:
+    for delivery in entry.deliveries:
+        if delivery.removal is Removal.CHANGED:
+            where = f"site {delivery.site or entry.site}, target {delivery.target}"
+            what = f"{where}: its copy was changed there, so it was left: delete it by hand"
+            yield Difference(entry.id, what)
 
 
 class _Comparison:
@@ -89,7 +103,9 @@ class _Comparison:
     def _not_here(self, mine: Sequence[Entry], here: dict[int, Entry]) -> Iterator[Difference]:
         lying = {entry.id for entry in here.values()}
         for entry in mine:
-            if entry.state in _KEPT and entry.id not in lying:
+            # What went at its term waits for the last of its copies.
+            at_its_term = entry.removal is not None or entry.purge_begun_at is not None
+            if entry.state in _KEPT and entry.id not in lying and not at_its_term:
                 yield Difference(entry.id, "its message is no longer in the mailbox")
 
     def _unread(self, selected: Selected, listed: set[int]) -> Iterator[Difference]:
@@ -153,7 +169,7 @@ class _Comparison:
         orders: dict[Lane, list[tuple[Entry, Order]]] = {}
         for entry, document in pairs:
             for delivery in entry.deliveries:
-                if document and entry.site and delivery.state is DeliveryState.DELIVERED:
+                if document and entry.site and delivery.lies_there:
                     order = Order(delivery.id, entry.site, delivery.target, document)
                     lane = (entry.site, delivery.target)
                     orders.setdefault(lane, []).append((entry, order))

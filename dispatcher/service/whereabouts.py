@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 import structlog
 
-from dispatcher.core.ledger import Identity, Place
+from dispatcher.core.ledger import Identity, Place, State
 from dispatcher.core.message import MessageRef
 from dispatcher.ports import Mailbox, Selected
 from dispatcher.service.desk import Desk, Policy
@@ -71,6 +71,18 @@ class Whereabouts:
         known.update(identities)
         for uid in identities:
             self._missing.pop(uid, None)
+
+    @property
+    def newest(self) -> datetime | None:
+        """The newest date of arrival that the server has shown of what lies there."""
+        known = self._known or {}
+        return max((one.internal_at for one in known.values()), default=None)
+
+    def removed(self, uids: Iterable[int]) -> None:
+        """Say that we removed these messages, and that the ledger knows."""
+        known = self._known if self._known is not None else {}
+        for uid in uids:
+            known.pop(uid, None)
 
     def missing(self, uids: Iterable[int]) -> None:
         """Say that the server listed these uids and did not send them: asked for again."""
@@ -195,11 +207,8 @@ class Whereabouts:
         if not uids:
             return
         refs = [self.ref(uid) for uid in uids]
-        undelivered = [
-            entry.id
-            for entry in self._desk.ledger.entries_at(refs).values()
-            if entry.state.value in {"pending", "held"}
-        ]
+        there = self._desk.ledger.entries_at(refs).values()
+        undelivered = [e.id for e in there if e.state in {State.PENDING, State.HELD}]
         with self._desk.ledger.writing() as writer:
             writer.absent(refs)
         known = self._known if self._known is not None else {}

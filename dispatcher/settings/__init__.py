@@ -17,7 +17,6 @@ from dispatcher.settings.sections import (
     RetentionSettings,
     Security,
     SmtpSettings,
-    Undelivered,
     Watch,
 )
 from dispatcher.settings.shape import Settings
@@ -37,7 +36,6 @@ __all__ = [
     "Security",
     "Settings",
     "SmtpSettings",
-    "Undelivered",
     "Watch",
     "json_schema",
     "load",

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from dispatcher.core.certificate import PdfText
-from dispatcher.core.retention import Months
+from dispatcher.core.retention import Months, Undelivered
 from dispatcher.errors import InvariantBroken
 from dispatcher.settings import values
 from dispatcher.settings.secret import Secret
@@ -37,13 +37,6 @@ class Login(Enum):
     PASSWORD = "password"  # noqa: S105 - the word for one
     CERTIFICATE = "certificate"
     TOKEN = "token"  # noqa: S105 - the word for one
-
-
-class Undelivered(Enum):
-    """What becomes of a certificate whose term comes before its delivery."""
-
-    HOLD = "hold"
-    EXPIRE = "expire"
 
 
 _IMAP_PORTS: Final = {"tls": 993, "starttls": 143, "plaintext": 143}
@@ -216,8 +209,24 @@ class RetentionSettings(_Section):
     )
     max_deletions_per_run: values.Count = Field(
         default=500,
-        description="A brake: more deletions than this need a person.",
+        description="At most so many certificates a run; the rest waits for the next one.",
         examples=[500],
+    )
+    max_share: values.Share = Field(
+        default=0.5,
+        description="A brake: deleting a larger share of the mailbox needs a person.",
+        json_schema_extra={"default": "50%"},
+        examples=["50%"],
+    )
+    purge_every: values.Duration = Field(
+        default=timedelta(hours=1),
+        description="How often the service deletes what is past its term.",
+        json_schema_extra={"default": "1h"},
+    )
+    audit: values.Term = Field(
+        default=Months(6),
+        description="How long the audit trail is kept.",
+        json_schema_extra={"default": "6 months"},
     )
 
 

@@ -107,6 +107,7 @@ class Settings(BaseSettings):
             other=self.retention.other,
             unreadable=self.retention.unreadable,
             site_copy_grace=self.retention.site_copy_grace,
+            undelivered=self.retention.undelivered,
         )
 
     def not_in_effect(self) -> tuple[str, ...]:
@@ -114,10 +115,6 @@ class Settings(BaseSettings):
         return tuple(self._unused())
 
     def _unused(self) -> Iterator[str]:
-        yield (
-            "retention: terms are recorded and shown; this version deletes nothing, so what "
-            "is past its term must be deleted by hand"
-        )
         if self.alerts is not None:
             yield "alerts: checked, not used by this version: no mail is sent"
         if self.metrics is not None:
@@ -130,6 +127,10 @@ class Settings(BaseSettings):
             found.append("retention.negative is longer than the 72 hours of the guide")
         if not _within(self.retention.positive, Months(6)):
             found.append("retention.positive is longer than the 6 months of the guide")
+        if self.retention.purge_every > timedelta(hours=24):
+            found.append(
+                "retention.purge_every is longer than a day: what is due stays as long"
+            )
         if self.cups.server is not None and _elsewhere(self.cups.server):
             found.append(
                 "cups.server is another machine: certificates cross the network openly unless "

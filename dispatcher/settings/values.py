@@ -159,6 +159,23 @@ def size(value: object) -> int:
     return found
 
 
+_SHARE: Final = re.compile(r"([0-9]{1,3}) ?%", re.ASCII)
+
+
+def share(value: object) -> float:
+    """Return a part of a whole: `50%` or 0.5 is a half."""
+    found = -1.0
+    if isinstance(value, str) and (match := _SHARE.fullmatch(value.strip())):
+        found = int(match[1]) / 100
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        found = float(value)
+    elif isinstance(value, str) and re.fullmatch(r"[01](\.[0-9]{1,4})?", value, re.ASCII):
+        found = float(value)  # from the environment
+    if not 0 < found <= 1:
+        raise Wrong("a share between 1% and 100% belongs here", "write, for example, 50%")
+    return found
+
+
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -327,6 +344,18 @@ Duration = Annotated[
 ]
 Term = Annotated[
     timedelta | Months, PlainValidator(span), _Schema({"type": "string", "pattern": _TIME})
+]
+Share = Annotated[
+    float,
+    BeforeValidator(share),
+    _Schema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+                {"type": "string", "pattern": "^[0-9]{1,3} ?%$"},
+            ]
+        }
+    ),
 ]
 Size = Annotated[int, BeforeValidator(size), _Schema({"type": "string", "pattern": _TIME})]
 Day = Annotated[date, BeforeValidator(day), _Schema({"type": "string", "format": "date"})]

@@ -18,6 +18,8 @@ from tests.servers.dovecot import Bal
 
 PROGRAM = (sys.executable, "-m", "dispatcher")
 DEADLINE = 60.0
+# The scenes are of a fixed day: tests that are not about deletion must not meet it.
+_LONG = "negative: 10 years, positive: 10 years, other: 10 years, unreadable: 10 years"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Laboratory:
         self.routing = top / "routing.yaml"
         self.ledger = top / "state" / "ledger.sqlite3"
         self._logs = logs
+        self.ahead = ""
         self.ledger.parent.mkdir(mode=0o700)
         for site in SITES:
             self.folder(site).mkdir(parents=True)
@@ -71,11 +74,11 @@ sites:
             encoding="utf-8",
         )
 
-    def write_settings(self, more: str = "", mailbox: str = "") -> None:
+    def write_settings(self, more: str = "", mailbox: str = "", retention: str = _LONG) -> None:
         boxes = "\n".join(self._mailbox(name, bal, mailbox) for name, bal in self.bals.items())
         self.config.write_text(
             f"mailboxes:\n{boxes}\nrouting: routing.yaml\nledger: sqlite:///{self.ledger}\n"
-            f"log: {{level: debug}}\n{more}",
+            f"retention: {{{retention}}}\nlog: {{level: debug}}\n{more}",
             encoding="utf-8",
         )
 
@@ -99,7 +102,7 @@ sites:
             capture_output=True,
             timeout=deadline,
             check=False,
-            env=_environment(),
+            env=self._environment(),
         )
         self._logs.write(ended.stderr)
         self._logs.flush()
@@ -130,13 +133,29 @@ sites:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the service."""
+        return self.begin("run")
+
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a command and do not wait for its end."""
         return subprocess.Popen(
-            self._line(("run",)),
+            self._line(words),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._logs,
-            env=_environment(),
+            env=self._environment(),
         )
+
+    def _environment(self) -> dict[str, str]:
+        """With `ahead` set, the programs' calendar is that much ahead (libfaketime)."""
+        if not self.ahead:
+            return _environment()
+        return _environment() | {
+            "LD_PRELOAD": _faketime(),
+            "FAKETIME": self.ahead,
+            # Only the calendar is wrong: elapsed time goes on as ever.
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
 
     def _line(self, words: Iterable[str]) -> list[str]:
         return [*PROGRAM, *words, "--config", str(self.config)]
@@ -182,6 +201,13 @@ def until(condition: Callable[[], bool], what: str, *, deadline: float = 30.0) -
     while not condition():
         assert time.monotonic() < end, f"{what}: not within {deadline:g} s"
         time.sleep(0.05)  # noqa: TID251 - between two looks at a condition with a deadline
+
+
+def _faketime() -> str:
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        raise RuntimeError("libfaketime is not installed: apt-get install libfaketime (Debian)")
+    return str(found[0])
 
 
 def _environment() -> dict[str, str]:

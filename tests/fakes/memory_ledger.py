@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from dispatcher.core import life
+from dispatcher.core import audit, erasure, life
+from dispatcher.core.audit import Deed, Mark, Trace, What
 from dispatcher.core.certificate import ContentKey, HoldReason
+from dispatcher.core.delivery import Removal
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import (
     SETTLED,
@@ -34,6 +36,7 @@ from dispatcher.errors import InvariantBroken, NotNow
 from dispatcher.ports import Clock
 
 _BUSY_TIMEOUT = 10.0  # seconds
+SECRET = b"a ledger in memory has one as well"
 
 
 @dataclass
@@ -48,7 +51,12 @@ class Book:
     refusals: dict[str, Refusals] = field(default_factory=dict)
     errands: dict[str, datetime] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    acts: list[Act] = field(default_factory=list)
+    traces: list[Trace] = field(default_factory=list)
+    trail_start: Mark = audit.START
+    trail_end: Mark = audit.START
+    memos: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    places_taken: dict[MessageRef, str] = field(default_factory=dict)
     received: int = 0
     foreign_seen: int = 0
     foreign_gone: int = 0
@@ -64,7 +72,10 @@ class Book:
             refusals=dict(self.refusals),
             errands=dict(self.errands),
             events=list(self.events),
-            acts=list(self.acts),
+            traces=list(self.traces),
+            memos=dict(self.memos),
+            owners=dict(self.owners),
+            places_taken=dict(self.places_taken),
         )
 
 
@@ -99,14 +110,14 @@ class MemoryWriter:
         entry = self._entry(entry_id)
         if not (entry.present and entry.ref == ref):
             self._take(ref)
-        self.book.entries[entry_id] = life.relocated(entry, ref, identity)
+        self._put(life.relocated(entry, ref, identity))
 
     def absent(self, refs: Iterable[MessageRef]) -> None:
         for ref in refs:
             self.book.openings.pop(ref, None)
             self.book.foreign_gone += self.book.foreign.pop(ref, None) is not None
             for entry in self._at(ref):
-                self.book.entries[entry.id] = replace(entry, present=False)
+                self._put(replace(entry, present=False))
 
     def move(
         self,
@@ -153,16 +164,75 @@ class MemoryWriter:
         return self._apply(life.asked(self._owner(delivery_id), delivery_id, self._clock.now()))
 
     def plan(self, delivery_id: str, at: datetime | None) -> Entry:
-        entry = life.planned(self._owner(delivery_id), delivery_id, at)
-        self.book.entries[entry.id] = entry
-        return entry
+        return self._put(life.planned(self._owner(delivery_id), delivery_id, at))
 
     def expect(self, entry_id: str, state: State) -> None:
         life.expected(self._entry(entry_id), state)
 
     def record(self, act: Act) -> None:
         self._entry(act.entry)
-        self.book.acts.append(replace(act, at=life.utc(act.at)))
+        self.trace(audit.deed_of(act))
+
+    def trace(self, deed: Deed) -> None:
+        whole = replace(deed, at=life.utc(deed.at))
+        trace = audit.linked(SECRET, self.book.trail_end, self._new_id(), whole)
+        self.book.traces.append(trace)
+        self.book.trail_end = Mark(trace.seq, trace.digest)
+
+    def trim_trail(self, before: datetime) -> int:
+        kept = next((t.seq for t in self.book.traces if t.deed.at >= before), None)
+        gone = [t for t in self.book.traces if kept is None or t.seq < kept]
+        if gone:
+            self.book.trail_start = Mark(gone[-1].seq, gone[-1].digest)
+            self.book.traces = self.book.traces[len(gone) :]
+        return len(gone)
+
+    def note(self, name: str, value: str | None) -> None:
+        self.book.memos.pop(name, None)
+        if value is not None:
+            self.book.memos[name] = value
+
+    def begin_purge(self, entry_ids: Iterable[str]) -> None:
+        for entry_id in entry_ids:
+            self._put(erasure.begun(self._entry(entry_id), self._clock.now()))
+
+    def mail_gone(self, entry_id: str, how: Removal) -> Entry:
+        return self._put(erasure.mail_gone(self._entry(entry_id), how, self._clock.now()))
+
+    def located(self, delivery_id: str, reference: str) -> Entry:
+        return self._put(erasure.located(self._owner(delivery_id), delivery_id, reference))
+
+    def copy_gone(self, delivery_id: str, how: Removal) -> Entry:
+        entry, now = self._owner(delivery_id), self._clock.now()
+        return self._put(erasure.copy_gone(entry, delivery_id, how, now))
+
+    def empty(self, entry_id: str) -> Entry:
+        return self._apply(erasure.emptied(self._entry(entry_id), SECRET, self._clock.now()))
+
+    def expire(self, entry_id: str) -> Entry:
+        return self._apply(erasure.expired(self._entry(entry_id), self._clock.now()))
+
+    def keep(self, entry_id: str, until: datetime | None) -> Entry:
+        kept = None if until is None else life.utc(until)
+        return self._put(replace(self._entry(entry_id), kept_until=kept))
+
+    def warned(self, entry_id: str, hours: int) -> None:
+        entry = self._entry(entry_id)
+        first = entry.warned_at or life.utc(self._clock.now())
+        self._put(replace(entry, warned_at=first, warned=hours))
+
+    def set_term(self, entry_id: str, purge_at: datetime) -> None:
+        self._put(replace(self._entry(entry_id), purge_at=life.utc(purge_at)))
+
+    def forget_keys(self, received_before: datetime) -> int:
+        old = [
+            entry
+            for entry in self.book.entries.values()
+            if entry.key_digest is not None and entry.received_at <= received_before
+        ]
+        for entry in old:
+            self._put(replace(entry, key_digest=None))
+        return len(old)
 
     def opening(self, refs: Iterable[MessageRef]) -> None:
         for ref in refs:
@@ -175,7 +245,7 @@ class MemoryWriter:
     def keyword_set(self, refs: Iterable[MessageRef]) -> None:
         for ref in refs:
             for entry in self._at(ref):
-                self.book.entries[entry.id] = replace(entry, keyword_set=True)
+                self._put(replace(entry, keyword_set=True))
 
     def did(self, errand: str, at: datetime) -> None:
         self.book.errands[errand] = life.utc(at)
@@ -200,22 +270,31 @@ class MemoryWriter:
         return self.book.entries[entry_id]
 
     def _owner(self, delivery_id: str) -> Entry:
-        for entry in self.book.entries.values():
-            if any(delivery.id == delivery_id for delivery in entry.deliveries):
-                return entry
-        raise InvariantBroken(f"the ledger has no delivery {delivery_id}")
+        if delivery_id not in self.book.owners:
+            raise InvariantBroken(f"the ledger has no delivery {delivery_id}")
+        return self.book.entries[self.book.owners[delivery_id]]
 
     def _at(self, ref: MessageRef) -> list[Entry]:
-        return [e for e in self.book.entries.values() if e.present and e.ref == ref]
+        entry_id = self.book.places_taken.get(ref)
+        return [] if entry_id is None else [self.book.entries[entry_id]]
 
     def _take(self, ref: MessageRef) -> None:
         if ref in self.book.foreign or self._at(ref):
             raise InvariantBroken("one place holds one message")
 
     def _apply(self, step: life.Step) -> Entry:
-        self.book.entries[step.entry.id] = step.entry
         self.book.events.extend(step.events)
-        return step.entry
+        return self._put(step.entry)
+
+    def _put(self, entry: Entry) -> Entry:
+        before = self.book.entries.get(entry.id)
+        if before is not None and before.present:
+            self.book.places_taken.pop(before.ref, None)
+        if entry.present:
+            self.book.places_taken[entry.ref] = entry.id
+        self.book.entries[entry.id] = entry
+        self.book.owners.update((delivery.id, entry.id) for delivery in entry.deliveries)
+        return entry
 
 
 class MemoryLedger:
@@ -274,15 +353,17 @@ class MemoryLedger:
                 yield entry
 
     def entries_at(self, refs: Iterable[MessageRef]) -> Mapping[MessageRef, Entry]:
-        wanted = set(refs)
-        return {e.ref: e for e in self._sorted() if e.present and e.ref in wanted}
+        taken = self.book.places_taken
+        return {ref: self.book.entries[taken[ref]] for ref in refs if ref in taken}
 
     def same_content(self, key: ContentKey) -> tuple[Entry, ...]:
+        purged = erasure.key_digest(SECRET, key)
         return tuple(
             entry
             for entry in self._sorted()
             if (entry.site, entry.file_number, entry.sha256)
             == (key.site, key.file_number, key.sha256)
+            or entry.key_digest == purged
         )
 
     def same_raw(self, raw_sha256: str) -> tuple[Entry, ...]:
@@ -396,15 +477,80 @@ class MemoryLedger:
             found.append("not every message that was counted is in the ledger")
         if self.book.foreign_seen != len(self.book.foreign) + self.book.foreign_gone:
             found.append("not every foreign mail that was counted lies there or is gone")
+        broken = self.trail_flaw()
+        if broken:
+            found.append(f"the audit trail is broken: {broken}")
+        histories: dict[str, list[Event]] = {}
+        for event in self.book.events:
+            histories.setdefault(event.entry, []).append(event)
         for entry in self.book.entries.values():
-            found.extend(_flaws_of(entry, self.history(entry.id)))
+            found.extend(_flaws_of(entry, histories.get(entry.id, [])))
         return tuple(found)
 
     def history(self, entry_id: str) -> tuple[Event, ...]:
         return tuple(event for event in self.book.events if event.entry == entry_id)
 
     def acts(self, entry_id: str) -> tuple[Act, ...]:
-        return tuple(act for act in self.book.acts if act.entry == entry_id)
+        return tuple(
+            audit.act_of(trace.deed)
+            for trace in self.book.traces
+            if trace.deed.entry == entry_id and trace.deed.what is What.DECISION
+        )
+
+    def memo(self, name: str) -> str | None:
+        return self.book.memos.get(name)
+
+    def past_term(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
+        return tuple(
+            sorted(
+                (
+                    entry
+                    for entry in self.book.entries.values()
+                    if entry.emptied_at is None
+                    and entry.ref.mailbox == mailbox
+                    and entry.purge_at is not None
+                    and entry.purge_at <= now
+                ),
+                key=lambda entry: entry.received_at,
+            )
+        )
+
+    def undelivered(self, mailbox: str, until: datetime) -> tuple[Entry, ...]:
+        return tuple(
+            entry
+            for entry in self.past_term(mailbox, until)
+            if entry.state in {State.PENDING, State.HELD}
+        )
+
+    def lying(self, mailbox: str) -> int:
+        return sum(1 for ref in self.book.places_taken if ref.mailbox == mailbox)
+
+    def vanished(self, mailbox: str) -> int:
+        return sum(
+            1
+            for entry in self.book.entries.values()
+            if entry.ref.mailbox == mailbox
+            and entry.emptied_at is None
+            and not entry.present
+            and entry.removal is None
+        )
+
+    def changed_copies(self) -> tuple[Entry, ...]:
+        return tuple(
+            entry
+            for entry in self._sorted()
+            if any(delivery.removal is Removal.CHANGED for delivery in entry.deliveries)
+        )
+
+    def trail(self, since: datetime | None = None) -> Iterator[Trace]:
+        yield from (t for t in self.book.traces if since is None or t.deed.at >= since)
+
+    def trail_flaw(self) -> str | None:
+        start, end = self.book.trail_start, self.book.trail_end
+        return audit.flaw(SECRET, self.book.traces, start=start, end=end)
+
+    def scour(self) -> bool:
+        return True
 
     def mount_of(self, path: str) -> str | None:
         return self.book.mounts.get(path)

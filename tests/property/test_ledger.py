@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from dispatcher.core import life
+from dispatcher.core.audit import Deed, What
 from dispatcher.core.certificate import HoldReason
+from dispatcher.core.delivery import Removal
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import (
     Act,
@@ -50,6 +52,7 @@ UIDS = st.integers(1, 6)
 REFS = st.builds(MessageRef, st.just("lbm"), st.integers(7, 8), UIDS)
 SITES = st.sampled_from([REPUBLIQUE, GARE])
 TARGETS = st.lists(st.sampled_from([FOLDER, PRINTER]), min_size=1, max_size=2, unique=True)
+REMOVALS = st.sampled_from(Removal)
 REASONS = st.sampled_from(HoldReason)
 IDENTITIES = st.builds(Identity, st.integers(1, 3), st.just(NOW))
 NUMBERS = st.sampled_from(["21048BC000020", "21048BC000021"])
@@ -244,6 +247,42 @@ class TwoLedgers(RuleBasedStateMachine):
 
         self.both(work)
 
+    @rule(of=st.lists(INDEXES, min_size=1, max_size=3), how=REMOVALS, empty=st.booleans())
+    def purge(self, of: list[int], how: Removal, empty: bool) -> None:
+        def work(writer: Writer, ids: list[str]) -> None:
+            chosen = [ids[number % len(ids)] for number in of]
+            writer.begin_purge(chosen)
+            for entry_id in chosen:
+                entry = writer.mail_gone(entry_id, how)
+                writer.trace(Deed("removed", What.MAIL, NOW, where="lbm", answer=how.value))
+                for delivery in entry.deliveries if empty else ():
+                    writer.copy_gone(delivery.id, how)
+                if empty:
+                    writer.empty(entry_id)
+
+        self.both(work)
+
+    @rule(of=INDEXES, position=st.integers(0, 3), how=REMOVALS)
+    def remove_copy(self, of: int, position: int, how: Removal) -> None:
+        self.both(lambda w, ids: void(w.copy_gone(self._delivery(ids, of, position), how)))
+
+    @rule(of=INDEXES)
+    def expire(self, of: int) -> None:
+        self.both(lambda w, ids: void(w.expire(ids[of % len(ids)])))
+
+    @rule(of=INDEXES, until=st.none() | st.just(NOW), hours=st.sampled_from([24, 4]))
+    def keep_and_warn(self, of: int, until: datetime | None, hours: int) -> None:
+        def work(writer: Writer, ids: list[str]) -> None:
+            writer.keep(ids[of % len(ids)], until)
+            writer.warned(ids[of % len(ids)], hours)
+
+        self.both(work)
+
+    @rule(hour=st.integers(-1, 4))
+    def forget(self, hour: int) -> None:
+        at = NOW + timedelta(hours=hour)
+        self.both(lambda w, _: void((w.forget_keys(at), w.trim_trail(at))))
+
     def _delivery(self, ids: list[str], message: int, position: int) -> str:
         ledger = self.real if ids is self.real_ids else self.fake
         entry = ledger.entry(ids[message % len(ids)])
@@ -270,6 +309,9 @@ class TwoLedgers(RuleBasedStateMachine):
             assert ask(self.real) == ask(self.fake)
         for later in (timedelta(minutes=-1), timedelta(), timedelta(minutes=5)):
             at = self.clock.now() + later
+            assert self._numbers(self.real.past_term("lbm", at), self.real_ids) == (
+                self._numbers(self.fake.past_term("lbm", at), self.fake_ids)
+            )
             assert self._numbers(self.real.due("lbm", at), self.real_ids) == self._numbers(
                 self.fake.due("lbm", at), self.fake_ids
             )
@@ -296,6 +338,7 @@ class TwoLedgers(RuleBasedStateMachine):
         first = entry.duplicate_of
         return replace(
             entry,
+            key_digest=None if entry.key_digest is None else "",
             id=str(ids.index(entry.id)),
             duplicate_of=None if first is None else str(ids.index(first)),
             deliveries=tuple(_unnamed(delivery) for delivery in entry.deliveries),
@@ -307,7 +350,9 @@ def _unnamed(delivery: Delivery) -> Delivery:
 
 
 def _counts(ledger: SqlLedger | MemoryLedger) -> object:
-    return ledger.balance(), ledger.next_due("lbm"), ledger.place("lbm")
+    known = [ledger.balance(), ledger.next_due("lbm"), ledger.place("lbm")]
+    trail = [(t.seq, replace(t.deed, entry=None)) for t in ledger.trail()]
+    return known, trail, ledger.vanished("lbm"), len(ledger.changed_copies())
 
 
 def _places(ledger: SqlLedger | MemoryLedger) -> object:

@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, inspect, select, text
 
+from dispatcher.edges.ledger import reading, rows
 from dispatcher.edges.ledger.database import (
     MOVE_AWAY,
     classed,
@@ -21,10 +22,12 @@ from dispatcher.edges.ledger.database import (
     reading_engine,
     writing_engine,
 )
-from dispatcher.edges.ledger.schema import META, REVISIONS
+from dispatcher.edges.ledger.guards import guards
+from dispatcher.edges.ledger.schema import ENTRY, META, REVISIONS
 from dispatcher.errors import ConfigInvalid, NotNow
 
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
+_TOGETHER: Final = 500
 
 
 def open_file(path: Path, busy_timeout: float) -> None:
@@ -192,6 +195,30 @@ def _migrate(connection: Connection) -> None:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    # Both are made from today's code: after the last revision, never in between.
+    _guard_anew(connection)
+    _seal_again(connection)
+
+
+def _guard_anew(connection: Connection) -> None:
+    there = text("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+    for name in connection.execute(there).scalars().all():
+        connection.exec_driver_sql(f"DROP TRIGGER {name}")
+    for statement in guards().values():
+        connection.exec_driver_sql(statement)
+
+
+def _seal_again(connection: Connection) -> None:
+    secret, after = read_secret(connection), 0
+    query = select(ENTRY).order_by(ENTRY.c.seq).limit(_TOGETHER)
+    while lines := connection.execute(query.where(ENTRY.c.seq > after)).mappings().all():
+        after = lines[-1]["seq"]
+        found = reading.deliveries_of(connection, [line["id"] for line in lines])
+        seals = [
+            {"key": line["id"], "new": rows.seal(secret, line, found.get(line["id"], ()))}
+            for line in lines
+        ]
+        connection.execute(text("UPDATE entry SET seal = :new WHERE id = :key"), seals)
 
 
 def read_secret(connection: Connection) -> bytes:

@@ -133,6 +133,23 @@ def fold_log(engine: Engine) -> bool:
     return bool(busy == 0)
 
 
+def rewrite(engine: Engine) -> None:
+    """Write the whole file anew (sqlite.org/lang_vacuum.html), outside a transaction.
+
+    Its draft is kept in memory, where it leaves nothing behind. Raises what `classed` makes
+    of an error; the file is then as it was.
+    """
+    with closing(engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        try:
+            cursor.execute("PRAGMA temp_store = MEMORY").fetchall()
+            cursor.execute("VACUUM").fetchall()
+        except sqlite3.Error as error:
+            raise classed(error) from error
+        finally:
+            cursor.close()
+
+
 def _read_only(connection: sqlite3.Connection, _: object) -> None:
     connection.execute("PRAGMA query_only = ON")
 

@@ -33,10 +33,15 @@ def guards() -> Mapping[str, str]:
         ),
         "foreign_place_is_free": _place_is_free("foreign_mail", "INSERT", "entry"),
     }
-    for table in ("event", "act"):
+    for table in ("event", "audit"):
         made[f"{table}_stays"] = _never(table, "UPDATE", "history is never changed")
-    for table in ("event", "act", "entry", "delivery"):
+    for table in ("event", "entry", "delivery"):
         made[f"{table}_remains"] = _never(table, "DELETE", "no line is ever removed")
+    # The oldest lines of the trail go at their term; where it begins is moved up before.
+    begins = "(SELECT seq FROM trail WHERE name = 'start')"
+    made["audit_remains"] = (
+        f"BEFORE DELETE ON audit WHEN OLD.seq > {begins} {_abort('no line is ever removed')}"
+    )
     return {name: f"CREATE TRIGGER {name} {body}" for name, body in made.items()}
 
 

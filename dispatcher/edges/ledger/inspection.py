@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping, func, select, text
 
+from dispatcher.core import audit
+from dispatcher.core.audit import Trace
 from dispatcher.core.ledger import DeliveryState, Event, State, state_of
 from dispatcher.core.life import folded
 from dispatcher.edges.ledger import reading, rows
@@ -20,11 +22,27 @@ def flaws(connection: Connection, secret: bytes) -> tuple[str, ...]:
 
 def _contradictions(connection: Connection, secret: bytes) -> list[str]:
     found = [*_guards(connection), *_counters(connection)]
+    broken = trail_flaw(connection, secret)
+    if broken:
+        found.append(f"the audit trail is broken: {broken}")
     after = 0
     while lines := _lines(connection, after):
         found.extend(_lines_flaws(connection, lines, secret))
         after = lines[-1]["seq"]
     return found
+
+
+def trail_flaw(connection: Connection, secret: bytes) -> str | None:
+    """Return where the audit trail is broken, None where it is whole."""
+    start, end = (reading.mark(connection, name) for name in ("start", "end"))
+    return audit.flaw(secret, _trail(connection), start=start, end=end)
+
+
+def _trail(connection: Connection) -> Iterator[Trace]:
+    after = 0
+    while page := reading.traces(connection, after):
+        yield from page
+        after = page[-1].seq
 
 
 def _file(connection: Connection) -> Iterator[str]:

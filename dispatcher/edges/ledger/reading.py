@@ -20,6 +20,8 @@ from sqlalchemy import (
     tuple_,
 )
 
+from dispatcher.core.audit import Mark, Trace
+from dispatcher.core.delivery import Removal
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import (
     SETTLED,
@@ -32,7 +34,15 @@ from dispatcher.core.ledger import (
 )
 from dispatcher.core.message import MessageRef
 from dispatcher.edges.ledger import rows
-from dispatcher.edges.ledger.schema import COUNTER, DELIVERY, ENTRY, FOREIGN, OPENING
+from dispatcher.edges.ledger.schema import (
+    AUDIT,
+    COUNTER,
+    DELIVERY,
+    ENTRY,
+    FOREIGN,
+    OPENING,
+    TRAIL,
+)
 
 # SQLite allows 32,766 variables in a statement; groups of this size stay far below.
 GROUP: Final = 500
@@ -274,3 +284,89 @@ def balance(connection: Connection) -> Balance:
         expired=counts.get(State.EXPIRED.value, 0),
         foreign=counted.get("foreign", 0),
     )
+
+
+# --- deletion at the term
+
+_FULL: Final = text("emptied_at IS NULL")
+
+
+def past_term(connection: Connection, mailbox: str, now: datetime) -> list[Entry]:
+    """Return the messages whose term has come and whose line is not empty."""
+    return entries(
+        connection,
+        ENTRY.c.mailbox == mailbox,
+        _FULL,
+        ENTRY.c.purge_at <= rows.stored_time(now),
+    )
+
+
+def undelivered(connection: Connection, mailbox: str, until: datetime) -> list[Entry]:
+    """Return pending and held messages whose term comes until then."""
+    states = [State.PENDING.value, State.HELD.value]
+    return entries(
+        connection,
+        ENTRY.c.state.in_(states),
+        ENTRY.c.mailbox == mailbox,
+        ENTRY.c.purge_at <= rows.stored_time(until),
+    )
+
+
+def lying(connection: Connection, mailbox: str) -> int:
+    """Return how many of our messages lie in the mailbox."""
+    query = select(func.count()).where(ENTRY.c.mailbox == mailbox, _PRESENT)
+    return int(connection.execute(query).scalar_one())
+
+
+def vanished(connection: Connection, mailbox: str) -> int:
+    """Return how many messages are not in the mailbox, though nobody recorded their removal."""
+    query = select(func.count()).where(
+        ENTRY.c.mailbox == mailbox, _FULL, ENTRY.c.present == 0, ENTRY.c.removal.is_(None)
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def changed_copies(connection: Connection) -> list[Entry]:
+    """Return the messages of which a copy was left because it was changed."""
+    owners = select(DELIVERY.c.entry_id).where(
+        text(f"removal = '{Removal.CHANGED.value}'")  # literally as in the partial index
+    )
+    ids = connection.execute(owners.distinct()).scalars().all()
+    return [e for group in grouped(ids) for e in entries(connection, ENTRY.c.id.in_(group))]
+
+
+def with_old_key(connection: Connection, received_before: datetime) -> list[str]:
+    """Return the empty lines that still find a duplicate, and need not any more."""
+    query = select(ENTRY.c.id).where(
+        ENTRY.c.key_digest.is_not(None),
+        ENTRY.c.received_at <= rows.stored_time(received_before),
+    )
+    return list(connection.execute(query).scalars())
+
+
+# --- the audit trail
+
+
+def mark(connection: Connection, name: str) -> Mark:
+    """Return where the trail begins ("start") or ends ("end")."""
+    query = select(TRAIL.c.seq, TRAIL.c.digest).where(TRAIL.c.name == name)
+    line = connection.execute(query).one_or_none()
+    return Mark() if line is None else Mark(line.seq, line.digest)
+
+
+def trail_begins(connection: Connection, at: datetime) -> Mark:
+    """Return the last line before the first one of that time or later."""
+    first = connection.execute(
+        select(func.min(AUDIT.c.seq)).where(AUDIT.c.at >= rows.stored_time(at))
+    ).scalar()
+    if first is None:
+        return mark(connection, "end")
+    query = select(AUDIT.c.seq, AUDIT.c.digest).where(AUDIT.c.seq == first - 1)
+    line = connection.execute(query).one_or_none()
+    return mark(connection, "start") if line is None else Mark(line.seq, line.digest)
+
+
+def traces(connection: Connection, after: int, *where: Where) -> list[Trace]:
+    """Return the next lines of the trail."""
+    query = select(AUDIT).where(AUDIT.c.seq > after, *where).order_by(AUDIT.c.seq)
+    return [rows.trace_of(line) for line in connection.execute(query.limit(GROUP)).mappings()]

@@ -11,10 +11,11 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import RowMapping
 
+from dispatcher.core.audit import Deed, Trace, What
 from dispatcher.core.certificate import HoldReason, Result
+from dispatcher.core.delivery import Removal
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import (
-    Act,
     Delivery,
     DeliveryState,
     Entry,
@@ -77,6 +78,15 @@ def entry_line(entry: Entry) -> dict[str, str | int | None]:
         "present": int(entry.present),
         "keyword_set": int(entry.keyword_set),
         "rules": entry.rules,
+        "message_id": entry.message_id,
+        "kept_until": _stored(entry.kept_until),
+        "purge_begun_at": _stored(entry.purge_begun_at),
+        "removal": _word(entry.removal),
+        "removed_at": _stored(entry.removed_at),
+        "emptied_at": _stored(entry.emptied_at),
+        "key_digest": entry.key_digest,
+        "warned_at": _stored(entry.warned_at),
+        "warned": entry.warned,
     }
 
 
@@ -98,6 +108,9 @@ def delivery_lines(entry: Entry) -> list[dict[str, str | int | None]]:
             "because": delivery.because,
             "copy": delivery.copy,
             "asked": int(delivery.asked),
+            "made_at": _stored(delivery.made_at),
+            "removal": _word(delivery.removal),
+            "removed_at": _stored(delivery.removed_at),
         }
         for position, delivery in enumerate(entry.deliveries)
     ]
@@ -152,6 +165,15 @@ def entry_of(line: RowMapping, deliveries: Sequence[RowMapping]) -> Entry:
             present=bool(line["present"]),
             keyword_set=bool(line["keyword_set"]),
             rules=line["rules"],
+            message_id=line["message_id"],
+            kept_until=_time(line["kept_until"]),
+            purge_begun_at=_time(line["purge_begun_at"]),
+            removal=_enum(Removal, line["removal"]),
+            removed_at=_time(line["removed_at"]),
+            emptied_at=_time(line["emptied_at"]),
+            key_digest=line["key_digest"],
+            warned_at=_time(line["warned_at"]),
+            warned=line["warned"],
             deliveries=tuple(_delivery_of(delivery) for delivery in deliveries),
         )
     except ValueError:
@@ -176,6 +198,9 @@ def _delivery_of(line: RowMapping) -> Delivery:
         reason=_enum(HoldReason, line["reason"]),
         copy=line["copy"],
         asked=bool(line["asked"]),
+        made_at=_time(line["made_at"]),
+        removal=_enum(Removal, line["removal"]),
+        removed_at=_time(line["removed_at"]),
     )
 
 
@@ -194,11 +219,39 @@ def event_of(line: RowMapping) -> Event:
     )
 
 
-def act_of(line: RowMapping) -> Act:
-    """Return what a person decided."""
-    return Act(
-        line["verb"], line["entry_id"], line["by"], line["reason"], read_time(line["at"])
+def trace_line(trace: Trace) -> dict[str, str | int | None]:
+    """Return the columns of a line of the audit trail."""
+    deed = trace.deed
+    return {
+        "seq": trace.seq,
+        "id": trace.id,
+        "at": stored_time(deed.at),
+        "verb": deed.verb,
+        "what": deed.what.value,
+        "entry_id": deed.entry,
+        "place": deed.where,
+        "rule": deed.rule,
+        "answer": deed.answer,
+        "by": deed.by,
+        "reason": deed.reason,
+        "digest": trace.digest,
+    }
+
+
+def trace_of(line: RowMapping) -> Trace:
+    """Return a line of the audit trail; raises ValueError for a word nobody knows."""
+    deed = Deed(
+        line["verb"],
+        What(line["what"]),
+        read_time(line["at"]),
+        entry=line["entry_id"],
+        where=line["place"],
+        rule=line["rule"],
+        answer=line["answer"],
+        by=line["by"],
+        reason=line["reason"],
     )
+    return Trace(line["seq"], line["id"], deed, line["digest"])
 
 
 def place_of(line: RowMapping) -> Place:

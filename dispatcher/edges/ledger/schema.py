@@ -8,7 +8,7 @@ from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text
 
 # Every schema this program knows, oldest first. Kept here so that opening an up-to-date
 # ledger needs no Alembic; a test compares it with the migrations.
-REVISIONS: Final = ("0001", "0002", "0003")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 
 METADATA: Final = MetaData()
 
@@ -31,9 +31,17 @@ _ENTRY_TEXT: Final = (
     "replaces",
     "duplicate_of",
     "rules",
+    "message_id",
+    "kept_until",
+    "purge_begun_at",
+    "removal",
+    "removed_at",
+    "emptied_at",
+    "key_digest",
+    "warned_at",
     "seal",
 )
-_ENTRY_NUMBER: Final = ("uidvalidity", "uid", "size", "present", "keyword_set")
+_ENTRY_NUMBER: Final = ("uidvalidity", "uid", "size", "present", "keyword_set", "warned")
 
 ENTRY: Final = Table(
     "entry",
@@ -54,6 +62,9 @@ _DELIVERY_TEXT: Final = (
     "reference",
     "next_try_at",
     "because",
+    "made_at",
+    "removal",
+    "removed_at",
 )
 DELIVERY: Final = Table(
     "delivery",
@@ -72,11 +83,25 @@ EVENT: Final = Table(
     *(Column(n, Text) for n in ("at", "entry_id", "delivery_id", "was", "became", "because")),
 )
 
-ACT: Final = Table(
-    "act",
+AUDIT: Final = Table(
+    "audit",
     METADATA,
     Column("seq", Integer, primary_key=True),
-    *(Column(name, Text) for name in ("at", "verb", "entry_id", "by", "reason")),
+    *(
+        Column(name, Text)
+        for name in (
+            "id", "at", "verb", "what", "entry_id", "place", "rule", "answer", "by", "reason",
+            "digest",
+        )
+    ),
+)  # fmt: skip
+
+TRAIL: Final = Table(
+    "trail",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("seq", Integer),
+    Column("digest", Text),
 )
 
 FOREIGN: Final = Table(
@@ -118,6 +143,10 @@ REFUSAL: Final = Table(
 
 ERRAND: Final = Table(
     "errand", METADATA, Column("name", Text, primary_key=True), Column("at", Text)
+)
+
+MEMO: Final = Table(
+    "memo", METADATA, Column("name", Text, primary_key=True), Column("value", Text)
 )
 
 COUNTER: Final = Table(

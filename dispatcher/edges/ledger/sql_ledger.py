@@ -9,9 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from dispatcher.core import audit, erasure
+from dispatcher.core.audit import Trace
 from dispatcher.core.certificate import ContentKey
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Act, Balance, Entry, Event, Identity, Place, Refusals, State
@@ -24,15 +26,26 @@ from dispatcher.edges.ledger.database import (
     log_of,
     path_of,
     reading_engine,
+    rewrite,
     writing_engine,
 )
-from dispatcher.edges.ledger.inspection import flaws
-from dispatcher.edges.ledger.schema import ACT, ENTRY, ERRAND, EVENT, MOUNT, PLACE, REFUSAL
+from dispatcher.edges.ledger.inspection import flaws, trail_flaw
+from dispatcher.edges.ledger.schema import (
+    AUDIT,
+    ENTRY,
+    ERRAND,
+    EVENT,
+    MEMO,
+    MOUNT,
+    PLACE,
+    REFUSAL,
+)
 from dispatcher.edges.ledger.writer import SqlWriter
 from dispatcher.errors import ConfigInvalid, DispatcherError, InvariantBroken, NotNow
 from dispatcher.ports import Clock
 
 _BUSY_TIMEOUT: Final = 10.0  # seconds
+_DECISION: Final = audit.What.DECISION.value
 
 
 class SqlLedger:
@@ -104,6 +117,17 @@ class SqlLedger:
                 raise
             if _is_large(log_of(self._path)):
                 self._make_room()
+
+    def scour(self) -> bool:
+        """See `ports.Ledger.scour`.
+
+        `secure_delete` overwrites what is deleted, but a page that was split may keep a
+        piece of it: only a file that is written anew surely has none.
+        """
+        with self._taking_turns():
+            self._still_there()
+            rewrite(self._writers)
+            return fold_log(self._writers)
 
     def _make_room(self) -> None:
         """Empty the log if that is possible now. What was committed is so either way."""
@@ -184,7 +208,9 @@ class SqlLedger:
 
     def same_content(self, key: ContentKey) -> tuple[Entry, ...]:
         """See `ports.Ledger.same_content`."""
-        where = reading.of_content(key.site, key.file_number, key.sha256)
+        whole = reading.of_content(key.site, key.file_number, key.sha256)
+        purged = ENTRY.c.key_digest == erasure.key_digest(self._secret, key)
+        where = or_(whole, purged)
         with self._reading() as connection:
             return tuple(reading.entries(connection, where))
 
@@ -240,6 +266,50 @@ class SqlLedger:
         with self._reading() as connection:
             return reading.lacking_keyword(connection, mailbox, uidvalidity)
 
+    # --- deletion at the term, and its trail
+
+    def past_term(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
+        """See `ports.Ledger.past_term`."""
+        with self._reading() as connection:
+            return tuple(reading.past_term(connection, mailbox, now))
+
+    def undelivered(self, mailbox: str, until: datetime) -> tuple[Entry, ...]:
+        """See `ports.Ledger.undelivered`."""
+        with self._reading() as connection:
+            return tuple(reading.undelivered(connection, mailbox, until))
+
+    def lying(self, mailbox: str) -> int:
+        """See `ports.Ledger.lying`."""
+        with self._reading() as connection:
+            return reading.lying(connection, mailbox)
+
+    def vanished(self, mailbox: str) -> int:
+        """See `ports.Ledger.vanished`."""
+        with self._reading() as connection:
+            return reading.vanished(connection, mailbox)
+
+    def changed_copies(self) -> tuple[Entry, ...]:
+        """See `ports.Ledger.changed_copies`."""
+        with self._reading() as connection:
+            return tuple(reading.changed_copies(connection))
+
+    def trail(self, since: datetime | None = None) -> Iterator[Trace]:
+        """See `ports.Ledger.trail`. Read in pages; no transaction stays open between."""
+        where = [] if since is None else [AUDIT.c.at >= rows.stored_time(since)]
+        after = 0
+        while True:
+            with self._reading() as connection:
+                page = reading.traces(connection, after, *where)
+            yield from page
+            if len(page) < reading.GROUP:
+                return
+            after = page[-1].seq
+
+    def trail_flaw(self) -> str | None:
+        """See `ports.Ledger.trail_flaw`."""
+        with self._reading() as connection:
+            return trail_flaw(connection, self._secret)
+
     def balance(self) -> Balance:
         """See `ports.Ledger.balance`."""
         with self._reading() as connection:
@@ -282,9 +352,17 @@ class SqlLedger:
 
     def acts(self, entry_id: str) -> tuple[Act, ...]:
         """Return what people decided about a message, oldest first."""
-        query = select(ACT).where(ACT.c.entry_id == entry_id).order_by(ACT.c.seq)
+        query = select(AUDIT).where(AUDIT.c.entry_id == entry_id, AUDIT.c.what == _DECISION)
         with self._reading() as connection:
-            return tuple(map(rows.act_of, connection.execute(query).mappings()))
+            lines = connection.execute(query.order_by(AUDIT.c.seq)).mappings()
+            return tuple(audit.act_of(rows.trace_of(line).deed) for line in lines)
+
+    def memo(self, name: str) -> str | None:
+        """See `ports.Ledger.memo`."""
+        query = select(MEMO.c.value).where(MEMO.c.name == name)
+        with self._reading() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else str(found)
 
     def mount_of(self, path: str) -> str | None:
         """Return the mount point recorded for a folder, or None."""

@@ -1,26 +1,24 @@
-"""One transaction on the ledger: changes are gathered, then written in groups."""
+"""What `ports.Writer` asks of a transaction, each in a few lines."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
-from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Table, Update, bindparam, delete, insert, update
+from sqlalchemy import delete
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from dispatcher.core import life
+from dispatcher.core import audit, erasure, life
+from dispatcher.core.audit import Deed
 from dispatcher.core.certificate import HoldReason
+from dispatcher.core.delivery import Removal
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import (
     Act,
     DeliveryState,
     Entry,
-    Event,
     Identity,
     NewDelivery,
     NewEntry,
@@ -29,33 +27,19 @@ from dispatcher.core.ledger import (
 )
 from dispatcher.core.message import MessageRef
 from dispatcher.edges.ledger import reading, rows
+from dispatcher.edges.ledger.gathering import Gathering, new_id, place_line
 from dispatcher.edges.ledger.schema import (
-    ACT,
-    COUNTER,
-    DELIVERY,
-    ENTRY,
+    AUDIT,
     ERRAND,
-    EVENT,
     FOREIGN,
+    MEMO,
     OPENING,
     PLACE,
     REFUSAL,
 )
-from dispatcher.errors import InvariantBroken
-from dispatcher.ports import Clock
-
-_ID_LENGTH: Final = 10
-_BASE32: Final = b"abcdefghijklmnopqrstuvwxyz234567" * 8  # RFC 4648, 6; 5 bits of each byte
 
 _OPENING: Final = upsert(OPENING).on_conflict_do_update(
     index_elements=["mailbox", "uidvalidity", "uid"], set_={"count": OPENING.c.count + 1}
-)
-_FOREIGN: Final = upsert(FOREIGN).on_conflict_do_update(
-    index_elements=["mailbox", "uidvalidity", "uid"],
-    set_={
-        "size": upsert(FOREIGN).excluded.size,
-        "internal_at": upsert(FOREIGN).excluded.internal_at,
-    },
 )
 _PLACE: Final = upsert(PLACE).on_conflict_do_update(
     index_elements=["mailbox"],
@@ -71,38 +55,13 @@ _REFUSAL: Final = upsert(REFUSAL).on_conflict_do_update(
 _ERRAND: Final = upsert(ERRAND).on_conflict_do_update(
     index_elements=["name"], set_={"at": upsert(ERRAND).excluded.at}
 )
-_COUNT: Final = (
-    update(COUNTER)
-    .where(COUNTER.c.name == bindparam("counted"))
-    .values(value=COUNTER.c.value + bindparam("by"))
+_MEMO: Final = upsert(MEMO).on_conflict_do_update(
+    index_elements=["name"], set_={"value": upsert(MEMO).excluded.value}
 )
 
-Values = dict[str, Any]
 
-
-def new_id() -> str:
-    """Return a random id: 50 bits, readable, free of anything about a patient."""
-    return secrets.token_bytes(_ID_LENGTH).translate(_BASE32).decode("ascii")
-
-
-class SqlWriter:
-    """See `ports.Writer`. What it gathers is written by `flush`, at the latest at the end.
-
-    The transaction holds the write lock, so what was read stays true while it lasts.
-    """
-
-    def __init__(self, connection: Connection, *, clock: Clock, secret: bytes) -> None:
-        self._connection = connection
-        self._clock = clock
-        self._secret = secret
-        self._entries: dict[str, Entry] = {}  # as this transaction sees them
-        self._owners: dict[str, str] = {}  # delivery -> message
-        self._before: dict[str, Entry | None] = {}  # what the database holds of the changed
-        self._events: list[Event] = []
-        self._moved: set[tuple[str, str | None]] = set()
-        self._vacated: set[MessageRef] = set()
-        self._foreign: dict[MessageRef, Identity] = {}
-        self.broken = False
+class SqlWriter(Gathering):
+    """See `ports.Writer`. What it gathers is written at the latest at the end."""
 
     # --- what the port asks
 
@@ -134,7 +93,7 @@ class SqlWriter:
         for entry in self._entries_at(gone):
             self._vacated.add(entry.ref)
             self._stage(entry, life.Step(replace(entry, present=False), ()))
-        places = [_place(ref) for ref in gone]
+        places = [place_line(ref) for ref in gone]
         foreign = self._delete(FOREIGN, places)
         self._count("foreign_gone", foreign)
         self._delete(OPENING, places)
@@ -208,23 +167,19 @@ class SqlWriter:
     def record(self, act: Act) -> None:
         """See `ports.Writer.record`."""
         self._entry(act.entry)
-        self.flush()
-        line = {
-            "at": rows.stored_time(life.utc(act.at)),
-            "verb": act.verb,
-            "entry_id": act.entry,
-            "by": act.by,
-            "reason": act.reason,
-        }
-        self._many(insert(ACT), [line])
+        self.trace(audit.deed_of(act))
+
+    def trace(self, deed: Deed) -> None:
+        """See `ports.Writer.trace`."""
+        self._deeds.append(replace(deed, at=life.utc(deed.at)))
 
     def opening(self, refs: Iterable[MessageRef]) -> None:
         """See `ports.Writer.opening`."""
-        self._many(_OPENING, [{**_place(ref), "count": 1} for ref in refs])
+        self._many(_OPENING, [{**place_line(ref), "count": 1} for ref in refs])
 
     def opened(self, refs: Iterable[MessageRef]) -> None:
         """See `ports.Writer.opened`."""
-        self._delete(OPENING, [_place(ref) for ref in refs])
+        self._delete(OPENING, [place_line(ref) for ref in refs])
 
     def keyword_set(self, refs: Iterable[MessageRef]) -> None:
         """See `ports.Writer.keyword_set`."""
@@ -256,155 +211,80 @@ class SqlWriter:
         }
         self._many(_PLACE, [line])
 
-    # --- reading, as this transaction sees it
+    # --- deletion at the term
 
-    def _entry(self, entry_id: str) -> Entry:
-        if entry_id not in self._entries:
-            self._keep([reading.entry(self._connection, entry_id)])
-        if entry_id not in self._entries:
-            raise InvariantBroken(f"the ledger has no message {entry_id}")
-        return self._entries[entry_id]
+    def begin_purge(self, entry_ids: Iterable[str]) -> None:
+        """See `ports.Writer.begin_purge`."""
+        for entry_id in entry_ids:
+            self._set(entry_id, erasure.begun(self._entry(entry_id), self._clock.now()))
 
-    def _owner(self, delivery_id: str) -> Entry:
-        if delivery_id not in self._owners:
-            self._keep([reading.owner(self._connection, delivery_id)])
-        if delivery_id not in self._owners:
-            raise InvariantBroken(f"the ledger has no delivery {delivery_id}")
-        return self._entries[self._owners[delivery_id]]
+    def mail_gone(self, entry_id: str, how: Removal) -> Entry:
+        """See `ports.Writer.mail_gone`."""
+        entry = self._entry(entry_id)
+        self._vacated.add(entry.ref)
+        return self._set(entry_id, erasure.mail_gone(entry, how, self._clock.now()))
 
-    def _entries_at(self, refs: Sequence[MessageRef]) -> list[Entry]:
-        """Return the messages at these places. Call `flush` first: it asks the database."""
-        found = list(reading.entries_at(self._connection, refs))
-        self._keep(entry for entry in found if entry.id not in self._entries)
-        return [self._entries[entry.id] for entry in found]
+    def located(self, delivery_id: str, reference: str) -> Entry:
+        """See `ports.Writer.located`."""
+        entry = self._owner(delivery_id)
+        return self._set(entry.id, erasure.located(entry, delivery_id, reference))
 
-    def _keep(self, entries: Iterable[Entry | None]) -> None:
-        for entry in filter(None, entries):
-            self._entries[entry.id] = entry
-            self._owners.update((delivery.id, entry.id) for delivery in entry.deliveries)
+    def copy_gone(self, delivery_id: str, how: Removal) -> Entry:
+        """See `ports.Writer.copy_gone`."""
+        entry, now = self._owner(delivery_id), self._clock.now()
+        return self._set(entry.id, erasure.copy_gone(entry, delivery_id, how, now))
 
-    # --- writing
+    def empty(self, entry_id: str) -> Entry:
+        """See `ports.Writer.empty`."""
+        entry = self._entry(entry_id)
+        return self._stage(entry, erasure.emptied(entry, self._secret, self._clock.now()))
 
-    def _stage(self, before: Entry | None, step: life.Step) -> Entry:
-        """Take a change into the next group.
+    def expire(self, entry_id: str) -> Entry:
+        """See `ports.Writer.expire`."""
+        entry = self._entry(entry_id)
+        return self._stage(entry, erasure.expired(entry, self._clock.now()))
 
-        A line that moves twice is written in between, because the database checks every
-        transition by itself.
-        """
-        moved = {(event.entry, event.delivery) for event in step.events}
-        if moved & self._moved:
-            self.flush()
-        self._moved |= moved
-        self._before.setdefault(step.entry.id, before)
-        self._keep([step.entry])
-        self._events.extend(step.events)
-        return step.entry
+    def keep(self, entry_id: str, until: datetime | None) -> Entry:
+        """See `ports.Writer.keep`."""
+        kept = None if until is None else life.utc(until)
+        return self._set(entry_id, replace(self._entry(entry_id), kept_until=kept))
 
-    def _claim(self, ref: MessageRef) -> None:
-        """Write first what leaves this place or takes it, so that the order of both stays."""
-        if ref in self._vacated or ref in self._foreign:
-            self.flush()
+    def warned(self, entry_id: str, hours: int) -> None:
+        """See `ports.Writer.warned`."""
+        entry = self._entry(entry_id)
+        first = entry.warned_at or life.utc(self._clock.now())
+        self._set(entry_id, replace(entry, warned_at=first, warned=hours))
 
-    def flush(self) -> None:
-        """Write what was gathered: lines before what refers to them."""
-        changed = [(before, self._entries[key]) for key, before in self._before.items()]
-        events, foreign = self._events, self._foreign
-        self._before, self._events, self._foreign = {}, [], {}
-        self._moved.clear()
-        self._vacated.clear()
-        self._write_entries(changed)
-        self._many(insert(EVENT), [rows.event_line(event) for event in events])
-        self._write_foreign(foreign)
+    def set_term(self, entry_id: str, purge_at: datetime) -> None:
+        """See `ports.Writer.set_term`."""
+        self._set(entry_id, replace(self._entry(entry_id), purge_at=life.utc(purge_at)))
 
-    def _write_entries(self, changed: Sequence[tuple[Entry | None, Entry]]) -> None:
-        new_entries: list[Values] = []
-        new_deliveries: list[Values] = []
-        entry_changes: list[Values] = []
-        delivery_changes: list[Values] = []
-        for before, after in changed:
-            line, deliveries = self._sealed(after)
-            if before is None:
-                new_entries.append(line)
-                new_deliveries.extend(deliveries)
-                continue
-            was, were = rows.entry_line(before), rows.delivery_lines(before)
-            entry_changes.append(_difference(was, line))
-            old, new = deliveries[: len(were)], deliveries[len(were) :]
-            new_deliveries.extend(new)
-            delivery_changes.extend(map(_difference, were, old))
-        self._many(insert(ENTRY), new_entries)
-        self._count("received", len(new_entries))
-        self._update(ENTRY, entry_changes)
-        self._update(DELIVERY, delivery_changes)
-        self._many(insert(DELIVERY), new_deliveries)
+    def forget_keys(self, received_before: datetime) -> int:
+        """See `ports.Writer.forget_keys`."""
+        self.flush()
+        ids = reading.with_old_key(self._connection, received_before)
+        for entry_id in ids:
+            self._set(entry_id, replace(self._entry(entry_id), key_digest=None))
+        return len(ids)
 
-    def _sealed(self, entry: Entry) -> tuple[Values, list[Values]]:
-        line, deliveries = rows.entry_line(entry), rows.delivery_lines(entry)
-        return {**line, "seal": rows.seal(self._secret, line, deliveries)}, deliveries
-
-    def _write_foreign(self, foreign: dict[MessageRef, Identity]) -> None:
-        """Count what is new there: another identity under a known uid is another message."""
-        if not foreign:
-            return
-        known = reading.foreign_at(self._connection, tuple(foreign))
-        fresh = {ref: one for ref, one in foreign.items() if known.get(ref) != one}
-        lines = [
-            {
-                **_place(ref),
-                "size": one.size,
-                "internal_at": rows.stored_time(one.internal_at),
-            }
-            for ref, one in fresh.items()
-        ]
-        self._many(_FOREIGN, lines)
-        self._count("foreign", len(fresh))
-        self._count("foreign_gone", len(fresh.keys() & known.keys()))
-
-    def _update(self, table: Table, changes: Iterable[Values]) -> None:
-        """Update only the columns that differ: others would rewrite their indexes."""
-        real = sorted((change for change in changes if len(change) > 1), key=tuple)
-        for names, group in groupby(real, key=tuple):
-            self._many(_update_of(table, names), list(group))
-
-    def _count(self, name: str, by: int) -> None:
-        if by:
-            self._many(_COUNT, [{"counted": name, "by": by}])
-
-    def _delete(self, table: Table, places: Sequence[Values]) -> int:
-        return self._many(_delete_at(table), places)
-
-    def _many(self, statement: Any, lines: Sequence[Values]) -> int:
-        """Run a statement for each line; return how many lines it touched.
-
-        After an error the transaction is lost, even if the caller goes on: SQLite undoes
-        all of it for a full disk, and one statement of it for a refused line.
-        """
-        if not lines:
+    def trim_trail(self, before: datetime) -> int:
+        """See `ports.Writer.trim_trail`."""
+        self.flush()
+        start = reading.mark(self._connection, "start")
+        begins = reading.trail_begins(self._connection, before)
+        if begins.seq <= start.seq:
             return 0
-        was_broken, self.broken = self.broken, True
-        touched = self._connection.execute(statement, list(lines)).rowcount
-        self.broken = was_broken
-        return touched
+        self._set_mark("start", begins)
+        self._connection.execute(delete(AUDIT).where(AUDIT.c.seq <= begins.seq))
+        return begins.seq - start.seq
 
+    def note(self, name: str, value: str | None) -> None:
+        """See `ports.Writer.note`."""
+        if value is None:
+            self._connection.execute(delete(MEMO).where(MEMO.c.name == name))
+        else:
+            self._many(_MEMO, [{"name": name, "value": value}])
 
-def _difference(before: Values, after: Values) -> Values:
-    """Return the columns that changed, under the key `key_` of their line."""
-    changed = {name: value for name, value in after.items() if before.get(name) != value}
-    return {"key_": after["id"], **changed}
-
-
-@lru_cache(maxsize=64)
-def _update_of(table: Table, names: tuple[str, ...]) -> Update:
-    columns: Values = {name: bindparam(name) for name in names if name != "key_"}
-    return update(table).where(table.c.id == bindparam("key_")).values(columns)
-
-
-@lru_cache(maxsize=4)
-def _delete_at(table: Table) -> Any:
-    return delete(table).where(
-        *(table.c[name] == bindparam(name) for name in ("mailbox", "uidvalidity", "uid"))
-    )
-
-
-def _place(ref: MessageRef) -> Values:
-    return {"mailbox": ref.mailbox, "uidvalidity": ref.uidvalidity, "uid": ref.uid}
+    def _set(self, entry_id: str, after: Entry) -> Entry:
+        """Take a change into the next group that moves no state."""
+        return self._stage(self._entry(entry_id), life.Step(after, ()))

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from dispatcher.core.ledger import SETTLED, DeliveryState, State
 from dispatcher.core.routing import Kind
-from dispatcher.edges.ledger.guards import guards, words
+from dispatcher.edges.ledger.guards import words
 
 revision = "0001"
 down_revision = None
@@ -133,7 +133,7 @@ _INDEXES: Final = (
 
 def upgrade() -> None:
     """Make everything; the secret is this ledger's own and never leaves it."""
-    for statement in (*_TABLES, *_INDEXES, *guards().values()):
+    for statement in (*_TABLES, *_INDEXES):
         op.execute(statement)
     connection = op.get_bind()
     for name in ("received", "foreign", "foreign_gone"):
