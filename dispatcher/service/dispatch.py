@@ -222,6 +222,8 @@ class Dispatch:
         ready = [job for job in jobs if not self._lanes.busy(job.lane)]
         before = {job.entry.id: job.entry for job in ready}
         after = self._run(ready, _follow, self._followed)
+        ended = {d.id for entry in after for d in entry.deliveries if not is_followed(d)}
+        self._going = Counter(job.lane for job in jobs if job.delivery.id not in ended)
         return [entry for entry in after if entry != before.get(entry.id)]
 
     def leftovers(self, patience: float = 0.0) -> list[Entry]:

@@ -85,14 +85,23 @@ def _work(mailbox: Mailbox, keyword: str | None, desk: Desk, outcome: Outcome) -
         mailbox.close()
 
 
-def _follow(work: Round, desk: Desk, pause: threading.Event) -> None:
-    """Follow print jobs to their end as long as they move, within bounds."""
+def _follow(work: Round, desk: Desk, pause: threading.Event) -> bool:
+    """Follow print jobs to their end as long as they move; return whether any did."""
     until = desk.clock.monotonic() + _UNTIL_ENDED
     quiet = desk.clock.monotonic() + _QUIET
+    moved = False
     while work.following and desk.clock.monotonic() < min(until, quiet):
         if work.follow():
+            moved = True
             quiet = desk.clock.monotonic() + _QUIET
         pause.wait(_ASK)
+    return moved
+
+
+def _see_through(work: Round, desk: Desk, pause: threading.Event) -> None:
+    """Follow what was begun, and begin what waited behind it, while anything moves."""
+    while _follow(work, desk, pause) and work.go_on():
+        work.drain(_UNTIL_ENDED)
 
 
 def _purge(work: Round, mailbox: Mailbox, outcome: Outcome) -> None:
@@ -131,7 +140,7 @@ def _turns(mailbox: Mailbox, keyword: str | None, desk: Desk, outcome: Outcome) 
             pause.wait(_PAUSE)
             continue
         work.drain(_UNTIL_ENDED)
-        _follow(work, desk, pause)
+        _see_through(work, desk, pause)
         _purge(work, mailbox, outcome)
         if work.complete or desk.clock.monotonic() >= until:
             break

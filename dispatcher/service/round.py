@@ -173,9 +173,20 @@ class Round:
         for some in in_groups(entries, _TOGETHER):
             self._finish(self._dispatch.settle(self._fetched(some, self._dispatch.doubt)))
 
+    def go_on(self) -> bool:
+        """Begin what was never tried because its queue was full; return whether any began."""
+        due = self._desk.ledger.due(self._mailbox.name, _FAR)
+        fresh = [entry for entry in due if entry.present and _untried(entry)]
+        ready = [entry for entry in fresh if self._dispatch.startable(entry)]
+        self._make(fresh)
+        return bool(ready)
+
     def _try_again(self, now: datetime) -> None:
         """Make the deliveries that are due; one target that fails is asked once a turn."""
-        due = [e for e in self._desk.ledger.due(self._mailbox.name, now) if e.present]
+        due = self._desk.ledger.due(self._mailbox.name, now)
+        self._make([entry for entry in due if entry.present])
+
+    def _make(self, due: Sequence[Entry]) -> None:
         for some in in_groups(due, _TOGETHER):
             ready = [entry for entry in some if self._dispatch.startable(entry)]
             if ready:
@@ -251,3 +262,7 @@ class Round:
         with self._desk.ledger.writing() as writer:
             writer.keyword_set([self._whereabouts.ref(uid) for uid in marked])
         self._unmarked.clear()
+
+
+def _untried(entry: Entry) -> bool:
+    return any(d.state is DeliveryState.DECIDED and not d.attempts for d in entry.deliveries)

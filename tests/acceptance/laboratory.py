@@ -195,7 +195,7 @@ def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> tupl
     return status, time.monotonic() - began
 
 
-def until(condition: Callable[[], bool], what: str, *, deadline: float = 30.0) -> None:
+def until(condition: Callable[[], bool], what: str, *, deadline: float = 120.0) -> None:
     """Wait on a condition."""
     end = time.monotonic() + deadline
     while not condition():

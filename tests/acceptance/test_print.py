@@ -42,3 +42,14 @@ def test_what_waits_for_a_person_is_printed_when_asked_and_again_when_asked(
     finish(printing, 1)
     assert len(printers.sheets()) == 2
     assert printing.command("verify").status == 0
+
+
+def test_one_run_prints_more_than_a_queue_takes_at_a_time(
+    printing: Laboratory, printers: Printers, bal: Bal, secrets: Secrets
+) -> None:
+    sendings = scenario.certificates(45, 25, [next(iter(SITES))], NOW)
+    secrets.add(sendings)
+    bal.append_all([s.raw for s in sendings])
+    status, ran = printing.once()
+    assert (status, ran["delivered"], ran["pending"]) == (0, 25, 0)
+    assert printers.papers() == documents(sendings)
