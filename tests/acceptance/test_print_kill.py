@@ -149,7 +149,7 @@ def own() -> Iterator[Cupsd]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_whoever_is_killed_no_delivery_has_two_jobs_and_none_is_forgotten(
     laboratory: Laboratory, own: Cupsd, bal: Bal, secrets: Secrets
 ) -> None:

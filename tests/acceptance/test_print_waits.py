@@ -37,7 +37,7 @@ def states(laboratory: Laboratory) -> dict[str, Counter[tuple[str, str | None, s
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_200_certificates_end_printed_waiting_or_held_as_the_rules_say(
     printing: Laboratory, printers: Printers, bal: Bal, secrets: Secrets
 ) -> None:

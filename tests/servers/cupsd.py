@@ -431,9 +431,14 @@ class BlackHole:
         self._stack = contextlib.ExitStack()
         self._listener = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._accepted: list[socket.socket] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
         return self
+
+    def waiting(self) -> set[int]:
+        """Return the numbers of the connections whose client still waits for a word."""
+        return {number for number, sock in enumerate(list(self._accepted)) if _is_open(sock)}
 
     def __exit__(
         self,
@@ -449,7 +454,18 @@ class BlackHole:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                self._stack.enter_context(self._listener.accept()[0])
+                self._accepted.append(self._stack.enter_context(self._listener.accept()[0]))
+
+
+def _is_open(sock: socket.socket) -> bool:
+    try:
+        while sock.recv(1 << 16, socket.MSG_DONTWAIT):
+            pass
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _paper(path: Path) -> Paper:
