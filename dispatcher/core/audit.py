@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Final
@@ -67,7 +67,7 @@ class Mark:
 START: Final = Mark()
 """Before the first line ever."""
 
-_JSON: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), sort_keys=True)
+_JSON: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
 
 def deed_of(act: Act) -> Deed:
@@ -95,10 +95,10 @@ def digest(secret: bytes, before: str, trace: Trace) -> str:
     It finds a line that was changed, removed or put in without the program; it is no
     defence against one who reads the secret in the same file.
     """
-    deed = asdict(trace.deed)
-    deed["what"] = trace.deed.what.value
-    deed["at"] = trace.deed.at.astimezone(UTC).isoformat(timespec="microseconds")
-    content = _JSON.encode([before, trace.seq, trace.id, deed])
+    deed = trace.deed
+    at = deed.at.astimezone(UTC).isoformat(timespec="microseconds")
+    told = [deed.verb, deed.what.value, at, deed.entry, deed.where, deed.rule, deed.answer]
+    content = _JSON.encode([before, trace.seq, trace.id, *told, deed.by, deed.reason])
     return hmac.digest(secret, content.encode("ascii"), "sha256").hex()
 
 

@@ -1,0 +1,154 @@
+"""Kill the program before and after every outside call of a purge, twice in a row."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import pytest
+
+from dispatcher.core.audit import What
+from dispatcher.core.delivery import Order, Removal
+from dispatcher.core.ledger import State
+from dispatcher.ports import Copy, Finding, Outcome
+from dispatcher.simulator.scenario import Sending
+from tests.crash.test_round import Fuse, FusedLedger, Killed
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_mailbox import MemoryMailbox
+from tests.fakes.office import Office, certificates
+
+_COMMANDS = {"select", "uids", "identities", "shown", "remove", "newest", "quota", "fetch"}
+FOREIGN = b"From: someone@example.test\r\nSubject: hello\r\n\r\nhello\r\n"
+
+
+class FusedMailbox:
+    """Every command can be the last, also after the server carried it out."""
+
+    def __init__(self, inner: MemoryMailbox, fuse: Fuse) -> None:
+        self._inner, self._fuse = inner, fuse
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if name not in _COMMANDS:
+            return found
+        return lambda *a, **k: self._fuse.around(lambda: found(*a, **k))
+
+
+class FusedSite:
+    """A folder that can lose power before and after each file that it removes."""
+
+    def __init__(self) -> None:
+        self.inner = MemoryDestination()
+        self.fuse = Fuse(None)
+
+    def deliver(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
+        return self.inner.deliver(orders)
+
+    def find(self, order: Order) -> Any:
+        return self.inner.find(order)
+
+    def follow(self, orders: Mapping[str, str]) -> Mapping[str, Outcome]:
+        return self.inner.follow(orders)
+
+    def remove(self, copy: Copy) -> Removal:
+        return self.fuse.around(lambda: self.inner.remove(copy))
+
+    def check(self) -> Iterable[Finding]:
+        return []
+
+
+@cache
+def sent() -> tuple[tuple[Sending, ...], tuple[Sending, ...]]:
+    """Return two certificates whose term comes, and one whose term does not."""
+    every = certificates(5, 40)
+    gone = [s for s in every if s.truth.result == "negatif"][:2]
+    kept = [s for s in every if s.truth.result == "positif"][:1]
+    return tuple(gone), tuple(kept)
+
+
+def laboratory() -> tuple[Office, FusedSite]:
+    office, site = Office(), FusedSite()
+    office.destinations = dict.fromkeys(office.destinations, site)
+    for sending in itertools.chain(*sent()):
+        office.mailbox.append(sending.raw, internal_at=office.clock.now())
+    office.mailbox.append(FOREIGN, internal_at=office.clock.now(), flags=["\\Deleted"])
+    work = office.round()
+    work.turn(impatient=True)
+    work.purge()
+    office.clock.go(timedelta(hours=72))
+    return office, site
+
+
+def live(office: Office, site: FusedSite, moment: int | None) -> bool:
+    """Run the program from its start to the end of a purge; return whether it was killed."""
+    fuse = Fuse(moment)
+    site.fuse = fuse
+    office.mailbox.close()
+    ledger: Any = FusedLedger(office.ledger, fuse)
+    mailbox: Any = FusedMailbox(office.mailbox, fuse)
+    try:
+        work = office.round(mailbox, ledger)
+        work.turn()
+        work.purge()
+        work.finish_purge(5)
+    except Killed:
+        return True
+    finally:
+        fuse.burnt = moment is not None
+    return False
+
+
+def assert_exactly_what_was_due_is_gone(office: Office, site: FusedSite) -> None:
+    (_, (kept,)) = sent()
+    assert list(office.mailbox.messages().values()) == [kept.raw, FOREIGN]
+    assert office.mailbox.flags()[4] == {"\\Deleted"}
+    assert [order.document.content for order in site.inner.documents.values()] == [
+        kept.truth.document
+    ]
+    states = Counter(entry.state for entry in office.ledger.entries())
+    assert states == {State.PURGED: 2, State.DELIVERED: 1}
+    assert office.ledger.balance().difference == 0
+    assert office.ledger.flaws() == ()
+    lines = Counter((t.deed.entry, t.deed.what) for t in office.ledger.trail())
+    assert Counter(what for _, what in lines) == {What.MAIL: 2, What.COPY: 2, What.LINE: 2}
+    assert set(lines.values()) == {1}, "one line for each deletion"
+
+
+def moments() -> int:
+    """Return how many moments a life has: the fuse counts them."""
+    for moment in itertools.count():
+        if not live(*laboratory(), moment):
+            return moment
+    raise AssertionError
+
+
+MOMENTS = moments()
+
+
+def test_a_purge_has_more_than_a_few_moments() -> None:
+    assert MOMENTS > 20
+
+
+@pytest.mark.parametrize("first", range(MOMENTS))
+def test_two_crashes_anywhere_still_mean_one_proven_deletion_each(first: int) -> None:
+    for second in range(first % 3, MOMENTS + 4, 3):
+        office, site = laboratory()
+        assert live(office, site, first)
+        live(office, site, second)
+        for _ in range(3):
+            office.clock.go(timedelta(hours=1))
+            live(office, site, None)
+        assert_exactly_what_was_due_is_gone(office, site)
+
+
+def test_the_suite_sees_a_deletion_without_its_line() -> None:
+    office, site = laboratory()
+    live(office, site, None)
+    assert_exactly_what_was_due_is_gone(office, site)
+    office.ledger.book.traces.pop()
+    with pytest.raises(AssertionError):
+        assert_exactly_what_was_due_is_gone(office, site)
