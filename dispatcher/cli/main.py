@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.cli import bordereau, checks, decide, demo, exits, look, read, run, schema
+from dispatcher.cli import (
+    bordereau,
+    checks,
+    decide,
+    demo,
+    directory,
+    exits,
+    look,
+    read,
+    run,
+    schema,
+)
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.screen import print_error
 from dispatcher.errors import DispatcherError
@@ -40,7 +51,7 @@ def _common(
     """Options before the command."""
 
 
-for _module in (run, checks, read, look, decide, bordereau, demo, schema):
+for _module in (run, checks, read, look, decide, bordereau, directory, demo, schema):
     _module.register(app)
 
 
