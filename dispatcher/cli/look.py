@@ -132,7 +132,7 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
     return {
         "balance": balance_shape(balance),
         "difference": balance.difference,
-        "failing": sum(1 for e in entries if _failing(e)),
+        "failing": sum(1 for e in entries if is_failing(e)),
         "removed_by_others": [e.id for e in unsettled if not e.present],
         "held": dict(Counter(e.reason.value for e in entries if e.reason is not None)),
         "oldest_unsettled": None if oldest is None else _oldest_shape(oldest, now),
@@ -143,7 +143,8 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
     }
 
 
-def _failing(entry: Entry) -> bool:
+def is_failing(entry: Entry) -> bool:
+    """Whether some delivery of a message was tried and has not come about."""
     waits = {DeliveryState.DECIDED, DeliveryState.IN_DOUBT}
     return any(d.attempts and d.state in waits for d in entry.deliveries)
 

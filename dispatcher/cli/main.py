@@ -14,6 +14,7 @@ from dispatcher.cli import (
     checks,
     decide,
     demo,
+    directory,
     exits,
     look,
     read,
@@ -51,7 +52,7 @@ def _common(
     """Options before the command."""
 
 
-for _module in (run, checks, read, look, decide, bordereau, demo, simulate, schema):
+for _module in (run, checks, read, look, decide, bordereau, directory, demo, simulate, schema):
     _module.register(app)
 
 

@@ -98,7 +98,7 @@ def choose(site: FinessET, register: Register, directory: Directory) -> Choice:
 
 def _counted(bals: Iterable[Bal]) -> tuple[str, ...]:
     """Return the distinct addresses of the BALs that count."""
-    return tuple(sorted({bal.address.lower() for bal in bals if bal.counts}))
+    return tuple(sorted({bal.address for bal in bals if bal.counts}))
 
 
 def _printed(bals: Iterable[Bal]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from types import MappingProxyType
@@ -48,34 +48,41 @@ class LegalBody:
     siren: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class Register:
     """The FINESS register, or the part of it that was read. `made_on` is the file's date."""
 
-    establishments: Mapping[FinessET, Establishment] = field(default_factory=dict)
-    legal_bodies: Mapping[FinessEJ, LegalBody] = field(default_factory=dict)
-    made_on: date | None = None
+    def __init__(
+        self,
+        establishments: Mapping[FinessET, Establishment],
+        legal_bodies: Mapping[FinessEJ, LegalBody],
+        made_on: date | None = None,
+    ) -> None:
+        self.establishments: Final = MappingProxyType(establishments)
+        self.legal_bodies: Final = MappingProxyType(legal_bodies)
+        self.made_on: Final = made_on
+        self._sites: dict[FinessEJ, list[FinessET]] = {}
+        for one in establishments.values():
+            if one.legal_body is not None:
+                self._sites.setdefault(one.legal_body, []).append(one.site)
 
     @classmethod
     def of(cls, *rows: Establishment | LegalBody, made_on: date | None = None) -> Register:
         """Return the register of these rows."""
         return cls(
-            MappingProxyType({r.site: r for r in rows if isinstance(r, Establishment)}),
-            MappingProxyType({r.number: r for r in rows if isinstance(r, LegalBody)}),
+            {row.site: row for row in rows if isinstance(row, Establishment)},
+            {row.number: row for row in rows if isinstance(row, LegalBody)},
             made_on,
         )
 
     def sites_of(self, legal_body: FinessEJ) -> tuple[Establishment, ...]:
         """Return the establishments that name this legal body, by their numbers."""
-        found = [one for one in self.establishments.values() if one.legal_body == legal_body]
-        return tuple(sorted(found, key=lambda one: one.site))
-
-    def is_legal_body(self, number: str) -> bool:
-        """Whether a number is a legal body's: listed as one, or named by an establishment."""
-        wanted = FinessEJ(number)
-        return wanted in self.legal_bodies or any(
-            one.legal_body == wanted for one in self.establishments.values()
+        return tuple(
+            self.establishments[site] for site in sorted(self._sites.get(legal_body, ()))
         )
+
+    def is_legal_body(self, number: FinessEJ) -> bool:
+        """Whether this is a legal body's: listed as one, or named by an establishment."""
+        return number in self.legal_bodies or number in self._sites
 
 
 # --- the MSSanté directory ---------------------------------------------------------------
@@ -109,18 +116,18 @@ class Stamp(Enum):
         return self in {Stamp.AS_PRINTED, Stamp.OTHER_CASE}
 
 
+_MENTION: Final = re.compile(r"SI[-_ .]?DEP", re.ASCII | re.IGNORECASE)
 _STAMP: Final = re.compile(r"@SIDEP", re.ASCII | re.IGNORECASE)
-_NEAR: Final = re.compile(r"SI[-_ .]?DEP", re.ASCII | re.IGNORECASE)
 _PRINTED: Final = ("@SIDEP", "@SIDEp")
 
 
 def stamp_of(service: str) -> Stamp:
     """Return the stamp of a "Service de rattachement" (guide, section 4: *includes*)."""
+    if not _MENTION.search(service):
+        return Stamp.NONE
     if any(printed in service for printed in _PRINTED):
         return Stamp.AS_PRINTED
-    if _STAMP.search(service):
-        return Stamp.OTHER_CASE
-    return Stamp.NEAR if _NEAR.search(service) else Stamp.NONE
+    return Stamp.OTHER_CASE if _STAMP.search(service) else Stamp.NEAR
 
 
 @dataclass(frozen=True, slots=True)

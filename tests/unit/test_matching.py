@@ -244,7 +244,7 @@ def test_a_bal_may_carry_the_number_of_the_site_and_of_its_legal_body() -> None:
 def test_the_directory_finds_every_line_of_an_address() -> None:
     rows: list[Row] = [
         ("ORG", "Sidep@labo.mssante.fr", ET, "@SIDEP"),
-        ("ORG", "sidep@labo.mssante.fr", ET, "@SIDEP"),
+        ("ORG", "SIDEP@labo.mssante.fr", ET, "@SIDEP"),
         ("PER", "sidep@labo.mssante.fr", "", ""),
         ("ORG", "other.sidep@labo.mssante.fr", EJ, "@SIDEP"),
     ]
