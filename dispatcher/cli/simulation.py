@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -261,7 +261,7 @@ def _print_sites(sites: list[Json]) -> None:
             (
                 site["site"],
                 *(site[name] for name in ("patients", "sms", "email", "mssante")),
-                site["route"] or ("none" if site["mssante"] else ""),
+                site["route"] or "none",
                 site["messages"],
             )
             for site in sites

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from random import Random
 from types import MappingProxyType
 from typing import Final
 
@@ -68,12 +67,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """Everything that will be sent, before any of it is made."""
+    """Everything that will be sent, before any of it is made.
+
+    `choices` has the BAL of every site that tests, or why it gets no mail.
+    """
 
     addressed: tuple[Addressed, ...]
+    choices: Mapping[str, Choice]
     dealt: Dealt
     receiver: Receiver
-    sites: tuple[str, ...]
     now: datetime
 
     @property
@@ -105,10 +107,10 @@ def plan(
     receiver: Receiver | None = None,
 ) -> Campaign:
     """Choose the channel and the BAL of each dossier, and deal out the faults."""
-    choices: dict[str, Choice] = {}
-    addressed = tuple(_addressed(dossier, choose, choices) for dossier in dossiers)
-    sites = tuple(sorted({dossier.exam.site for dossier in dossiers}))
-    draft = Campaign(addressed, Dealt(), receiver or Receiver(), sites, now)
+    sites = sorted({dossier.exam.site for dossier in dossiers})
+    choices = {site: choose(FinessET(site)) for site in sites}
+    addressed = tuple(_addressed(dossier, choices) for dossier in dossiers)
+    draft = Campaign(addressed, choices, Dealt(), receiver or Receiver(), now)
     mailed = draft.mailed
     asked = {place: fault for place, one in enumerate(mailed) if (fault := _asked(one.dossier))}
     about = {place: _case(one, draft) for place, one in enumerate(mailed)}
@@ -119,14 +121,10 @@ def _asked(dossier: Dossier) -> Fault | None:
     return dossier.fault or mix.fault_in(dossier.exam.file_number)
 
 
-def _addressed(dossier: Dossier, choose: Choose, known: dict[str, Choice]) -> Addressed:
+def _addressed(dossier: Dossier, choices: Mapping[str, Choice]) -> Addressed:
     way = channels.way_to(dossier.contact)
-    if way.channel is not Channel.MSSANTE:
-        return Addressed(dossier, way)
-    site = dossier.exam.site
-    if site not in known:
-        known[site] = choose(FinessET(site))
-    return Addressed(dossier, way, known[site])
+    by_mail = way.channel is Channel.MSSANTE
+    return Addressed(dossier, way, choices[dossier.exam.site] if by_mail else None)
 
 
 def _case(one: Addressed, campaign: Campaign) -> Case:
@@ -135,7 +133,9 @@ def _case(one: Addressed, campaign: Campaign) -> Case:
         rng=rng,
         # Another site must be one that the receiver knows: what names it disagrees, and is
         # not unknown.
-        sites=tuple(site for site in campaign.sites if site not in campaign.receiver.unrouted),
+        sites=tuple(
+            site for site in campaign.choices if site not in campaign.receiver.unrouted
+        ),
         now=campaign.now,
         patient=one.dossier.patient,
         exam=one.dossier.exam,
@@ -157,14 +157,22 @@ def _plain(about: Case) -> tuple[Sending, ...]:
 
 
 def _at(receiver: Receiver, sending: Sending) -> Sending:
-    """Return the message with its truth at a laboratory that may not route its site.
+    """Return the message with its truth at a laboratory whose rules may not take it.
 
     A site that is not in the table comes before what its targets take; a copy of what is
-    held for that is a duplicate all the same.
+    held for either is a duplicate all the same.
     """
     truth = sending.truth
-    ends = truth.state == "delivered" or truth.reason == "target-refused"
-    if truth.site not in receiver.unrouted or not ends:
+    if truth.state != "delivered" and truth.reason != "target-refused":
         return sending
-    held = replace(truth, state="held", reason="site-unknown", replaces=False)
+    site = truth.site or ""
+    # A condition on the result is not met by one that cannot be read.
+    refused = (receiver.refusing[site], None) if site in receiver.refusing else ()
+    if site in receiver.unrouted:
+        reason = "site-unknown"
+    elif truth.result in refused:
+        reason = "target-refused"
+    else:
+        return sending
+    held = replace(truth, state="held", reason=reason, replaces=False)
     return replace(sending, truth=held)

@@ -179,12 +179,7 @@ def sending(
 
 
 def certificate(about: Case, mailer: Mailer = mailers.DEFAULT) -> Sending:
-    """Return the message of a certificate that nothing is wrong with.
-
-    Held all the same where the site's own rules take no such result.
-    """
+    """Return the message of a certificate that nothing is wrong with."""
     document = about.document()
     truth = about.truth("delivered", document)
-    if about.refusing.get(about.exam.site) == about.exam.outcome.word:
-        truth = about.truth("held", document, "target-refused")
     return sending(about, about.letter(document), truth, name="certificate", mailer=mailer)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from dispatcher.registry.matching import Choice
 from dispatcher.simulator.campaign import Addressed, Campaign, Message
 from dispatcher.simulator.channels import Channel
 from dispatcher.simulator.smtp_line import Sent
@@ -84,7 +85,10 @@ class Report:
         for one in self.campaign.addressed:
             by_site.setdefault(one.dossier.exam.site, []).append(one)
         sent = Counter(line["site"] for line in self.lines.values())
-        return [_site(number, ones, sent[number]) for number, ones in sorted(by_site.items())]
+        return [
+            _site(choice, by_site.get(number, []), sent[number])
+            for number, choice in self.campaign.choices.items()
+        ]
 
 
 def balance(messages: Iterable[Json]) -> Json:
@@ -117,17 +121,16 @@ def _route(one: Addressed) -> str:
     return "none" if route is None else route.value
 
 
-def _site(number: str, ones: Sequence[Addressed], sent: int) -> Json:
+def _site(choice: Choice, ones: Sequence[Addressed], sent: int) -> Json:
     found = Counter(one.way.channel.value for one in ones)
-    choice = next((one.choice for one in ones if one.choice is not None), None)
     return {
-        "site": number,
+        "site": choice.site.number,
         "patients": len(ones),
         **{channel.value: found[channel.value] for channel in Channel},
-        "bal": None if choice is None else choice.address,
-        "route": None if choice is None or choice.route is None else choice.route.value,
-        "why": None if choice is None else choice.why.value,
-        "sentence": None if choice is None else choice.sentence,
+        "bal": choice.address,
+        "route": None if choice.route is None else choice.route.value,
+        "why": choice.why.value,
+        "sentence": choice.sentence,
         "messages": sent,
     }
 

@@ -36,8 +36,6 @@ def _same_message_twice(about: Case) -> tuple[Sending, ...]:
 
 def _correction(about: Case, name: str) -> Sending:
     outcomes = [outcome for outcome in Outcome if outcome is not about.exam.outcome]
-    # A result that the site's targets do not take would be held for that.
-    outcomes = [one for one in outcomes if one.word != about.refusing.get(about.exam.site)]
     after = replace(about, exam=replace(about.exam, outcome=about.rng.choice(outcomes)))
     document = after.document(edition=2)
     truth = replace(after.truth("delivered", document), replaces=True)
@@ -75,8 +73,8 @@ def _same_number_elsewhere(about: Case) -> tuple[Sending, ...]:
     return (first, replace(certificate(other), case=name))
 
 
-def _has_plain_neighbour(about: Case) -> bool:
-    return len(about.sites) > 1 and not about.refusing
+def _has_neighbour(about: Case) -> bool:
+    return len(about.sites) > 1
 
 
 REPEATS: Final = (
@@ -99,7 +97,7 @@ REPEATS: Final = (
         "same-number-at-two-sites",
         _same_number_elsewhere,
         must="deliver each to its site, neither replaces the other",
-        fits=_has_plain_neighbour,
+        fits=_has_neighbour,
         messages=2,
     ),
 )
