@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from dispatcher.cli import relay, simulation
+from dispatcher.cli import relay, simulation, simulation_views
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.extras import need_demo
 from dispatcher.cli.options import AsJson
@@ -109,7 +109,7 @@ def simulate(  # noqa: PLR0917 - typer reads every option from here
     """Invent patients, choose channel and BAL as SI-DEP does, and send the certificates."""
     need_demo("simulate")
     if list_faults:
-        simulation.list_faults(as_json=as_json)
+        simulation_views.list_faults(as_json=as_json)
         return
     if smtp is None or finess_file is None or mssante_file is None:
         raise typer.BadParameter("--smtp, --finess and --mssante are needed")
@@ -132,6 +132,6 @@ def simulate(  # noqa: PLR0917 - typer reads every option from here
         refuses=tuple(refuses or ()),
     )
     document = simulation.run(wanted, server)
-    simulation.write(document, report_file, as_json=as_json)
+    simulation_views.write(document, report_file, as_json=as_json)
     failed = document["failed"] or document["not_dealt"]
     raise typer.Exit(Exit.ATTENTION if failed else Exit.DONE)

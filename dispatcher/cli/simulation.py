@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from dispatcher import wiring
-from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
+from dispatcher.cli.screen import notes, plain
 from dispatcher.cli.shapes import Json
 from dispatcher.core.finess import SHAPE, FinessEJ, FinessET
 from dispatcher.core.paris import PARIS
@@ -66,7 +65,9 @@ def run(wanted: Wanted, server: Server) -> Json:
     pace, receiver = _pace(wanted), _receiver(wanted)
     asyncio.run(sender.probe(server))
     campaign = _planned(wanted, receiver)
-    return _sent(campaign, server, wanted, pace)
+    return deliver(
+        campaign, server, seed=wanted.seed, pace=pace, connections=wanted.connections
+    )
 
 
 # --- what to send ------------------------------------------------------------------------
@@ -176,11 +177,14 @@ def _pace(wanted: Wanted) -> Pace:
     return sender.Slowest(*paces)
 
 
-def _sent(campaign: Campaign, server: Server, wanted: Wanted, pace: Pace) -> Json:
+def deliver(
+    campaign: Campaign, server: Server, *, seed: int, pace: Pace, connections: int = 4
+) -> Json:
+    """Send a campaign and return its report."""
     from dispatcher.simulator import sender  # noqa: PLC0415 - only with the extra
     from dispatcher.simulator.report import Report  # noqa: PLC0415 - only with the extra
 
-    report = Report(campaign, wanted.seed)
+    report = Report(campaign, seed)
     under_way: dict[int, Message] = {}
 
     def made() -> Iterator[Sending]:
@@ -192,131 +196,17 @@ def _sent(campaign: Campaign, server: Server, wanted: Wanted, pace: Pace) -> Jso
 
         def note(place: int, sent: Sent) -> None:
             report.note(place, under_way.pop(place), sent, wiring.CLOCK.now())
-            tick(sent)
+            tick()
 
-        work = sender.stream(made(), server, note, connections=wanted.connections, pace=pace)
-        asyncio.run(work)
+        asyncio.run(sender.stream(made(), server, note, connections=connections, pace=pace))
     return report.document()
 
 
 @contextmanager
-def _bar(campaign: Campaign) -> Iterator[Callable[[Sent], None]]:
+def _bar(campaign: Campaign) -> Iterator[Callable[[], None]]:
     """Show how many messages went out, on standard error and only to a person."""
     console = notes()
     columns = ("sending", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("sending", total=campaign.size)
-        yield lambda _sent: progress.advance(task)
-
-
-# --- telling -----------------------------------------------------------------------------
-
-
-def write(document: Json, file: Path | None, *, as_json: bool) -> None:
-    """Write the report to its file, and tell people or programs."""
-    if file is not None:
-        text = json.dumps(document, ensure_ascii=False, indent=1)
-        try:
-            file.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ConfigInvalid((f"--report: {error.strerror}",)) from None
-    if as_json:
-        print_json(document)
-    else:
-        _print(document)
-        if file is not None:
-            screen().print(f"What must have arrived is in {plain(file)}.", soft_wrap=True)
-
-
-def _print(document: Json) -> None:
-    channels, routes = document["channels"], document["routes"]
-    print_table(
-        "How patients are reached",
-        ("patients", "SMS", "e-mail", "MSSanté", "by P1", "by P2", "no mail"),
-        [
-            (
-                document["patients"],
-                *(channels[name] for name in ("sms", "email", "mssante")),
-                *(routes[name] for name in ("P1", "P2", "none")),
-            )
-        ],
-        empty="",
-    )
-    _print_sites(document["sites"])
-    silent = [site for site in document["sites"] if site["bal"] is None and site["mssante"]]
-    print_table(
-        "Sites that get nothing, and why",
-        ("site", "patients", "why"),
-        ((site["site"], site["mssante"], site["sentence"]) for site in silent),
-        empty="none",
-    )
-    _print_messages(document)
-
-
-def _print_sites(sites: list[Json]) -> None:
-    print_table(
-        "By site",
-        ("site", "patients", "SMS", "e-mail", "MSS", "by", "mails"),
-        (
-            (
-                site["site"],
-                *(site[name] for name in ("patients", "sms", "email", "mssante")),
-                site["route"] or "none",
-                site["messages"],
-            )
-            for site in sites
-        ),
-        empty="none",
-    )
-
-
-def _print_messages(document: Json) -> None:
-    balance = dict(document["balance"])
-    uncertain = balance.pop("uncertain")
-    print_table(
-        "What the dispatcher must come to", tuple(balance), [tuple(balance.values())], empty=""
-    )
-    if uncertain:
-        screen().print(
-            f"{uncertain} connection(s) were lost at the final dot and the message sent again: "
-            "so many duplicates more are possible."
-        )
-    for code, count in document["refused"].items():
-        screen().print(f"[red]{count} message(s) were not taken: {_said(code)}[/]")
-    for name, count in document["not_dealt"].items():
-        screen().print(f"[yellow]{name}: {count} fewer than asked for, too few patients[/]")
-
-
-def _said(code: str) -> str:
-    return "the server did not answer" if code == "0" else f"the server answered {code}"
-
-
-def list_faults(*, as_json: bool) -> None:
-    """Print every fault with what the dispatcher must do, and the groups."""
-    from dispatcher.simulator import faults, mix  # noqa: PLC0415 - only with the extra
-
-    groups = {name: [one.name for one in members] for name, members in faults.GROUPS.items()}
-    rows = mix.listing()
-    if as_json:
-        listed = [
-            {"name": n, "expected": must, "needs": needs or None} for n, must, needs in rows
-        ]
-        print_json({"faults": listed, "groups": groups})
-        return
-    print_table("Faults", ("name", "what the dispatcher must do"), map(_row, rows), empty="")
-    print_table(
-        "Groups",
-        ("name", "faults"),
-        ((name, _members(names)) for name, names in groups.items()),
-        empty="",
-    )
-
-
-def _row(listed: tuple[str, str, str]) -> tuple[str, str]:
-    name, must, needs = listed
-    return name, f"{must} (needs {needs})" if needs else must
-
-
-def _members(names: list[str]) -> str:
-    few = 8
-    return ", ".join(names) if len(names) <= few else f"{len(names)} of them"
+        yield lambda: progress.advance(task)

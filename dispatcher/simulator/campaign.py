@@ -105,11 +105,15 @@ def plan(
     seed: int,
     now: datetime,
     receiver: Receiver | None = None,
+    mails: int | None = None,
 ) -> Campaign:
-    """Choose the channel and the BAL of each dossier, and deal out the faults."""
+    """Choose the channel and the BAL of each dossier, and deal out the faults.
+
+    With `mails`, the population ends with the patient whose mail is that many-th.
+    """
     sites = sorted({dossier.exam.site for dossier in dossiers})
     choices = {site: choose(FinessET(site)) for site in sites}
-    addressed = tuple(_addressed(dossier, choices) for dossier in dossiers)
+    addressed = tuple(_until(mails, (_addressed(dossier, choices) for dossier in dossiers)))
     draft = Campaign(addressed, choices, Dealt(), receiver or Receiver(), now)
     mailed = draft.mailed
     asked = {place: fault for place, one in enumerate(mailed) if (fault := _asked(one.dossier))}
@@ -125,6 +129,15 @@ def _addressed(dossier: Dossier, choices: Mapping[str, Choice]) -> Addressed:
     way = channels.way_to(dossier.contact)
     by_mail = way.channel is Channel.MSSANTE
     return Addressed(dossier, way, choices[dossier.exam.site] if by_mail else None)
+
+
+def _until(mails: int | None, addressed: Iterator[Addressed]) -> Iterator[Addressed]:
+    mailed = 0
+    for one in addressed:
+        if mailed == mails:
+            return
+        mailed += one.bal is not None
+        yield one
 
 
 def _case(one: Addressed, campaign: Campaign) -> Case:

@@ -19,6 +19,7 @@ _OTHER_SELLER: Final = "990000929"
 
 SIZE: Final = 60
 _OWN_BAL: Final = 8
+_CHOOSY: Final = 5
 _KINDS_OF_SILENCE: Final = 4
 
 _QUARTERS: Final = ("République", "Gare", "Halles", "Hôpital", "Mairie", "Pasteur")
@@ -53,13 +54,13 @@ class Site:
 class Region:
     """The laboratory's sites, in the order of their numbers.
 
-    `unrouted` is a site that nobody put into routing.yaml yet, `choosy` one whose only
+    `unrouted` is a site that nobody put into routing.yaml yet, `choosy` are some whose only
     target takes no `non-conforme`.
     """
 
     sites: tuple[Site, ...]
     unrouted: str
-    choosy: str
+    choosy: tuple[str, ...]
 
     @property
     def bals(self) -> tuple[str, ...]:
@@ -86,7 +87,8 @@ def region() -> Region:
         Site(other.number, other.name, legal_body=_OTHER_SELLER),
         Site(unlisted.number, unlisted.name, legal_body=None),
     ]
-    return Region(tuple(made), unrouted=made[shared - 1].number, choosy=made[0].number)
+    choosy = tuple(site.number for site in made[:_CHOOSY])
+    return Region(tuple(made), unrouted=made[shared - 1].number, choosy=choosy)
 
 
 def _number(place: int) -> str:

@@ -94,7 +94,7 @@ def name_of(address: str) -> str:
 def routing(shown: Region, top: Path) -> str:
     sites = "\n".join(
         f'  "{site.number}": {{name: "{site.name}", '
-        f"profile: {'choosy' if site.number == shown.choosy else 'desk'}}}"
+        f"profile: {'choosy' if site.number in shown.choosy else 'desk'}}}"
         for site in shown.sites
         if site.number != shown.unrouted
     )
@@ -148,7 +148,8 @@ def test_what_the_simulator_sent_is_what_the_dispatcher_accounts_for(
             relay,
             shown,
             *("--patients", str(PATIENTS), "--seed", "2026", "--faults", FAULTS),
-            *("--refuses", f"{shown.choosy}:{NO_RESULT}", "--unrouted", shown.unrouted),
+            *(f"--refuses={site}:{NO_RESULT}" for site in shown.choosy),
+            f"--unrouted={shown.unrouted}",
         )
     assert (status, report["failed"], report["not_dealt"]) == (0, 0, {})
     remember(secrets, report)
