@@ -10,7 +10,7 @@ from typing import Final
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType
 
-from dispatcher.simulator.contacts import OVERSEAS, REGIONS, Contact
+from dispatcher.simulator.contacts import REGIONS, Contact
 
 
 class Channel(Enum):
@@ -80,9 +80,7 @@ def _kinds(text: str) -> set[int]:
 
 
 def _number(text: str, region: str) -> PhoneNumber | None:
-    # Short numbers of the Pacific, without their code, are anybody's: `555123` on a form of
-    # the mainland is a slip.
-    if region in OVERSEAS and not _FULL.match(text):
+    if not _FULL.fullmatch(text):
         return None
     try:
         return phonenumbers.parse(text, region)
@@ -90,7 +88,9 @@ def _number(text: str, region: str) -> PhoneNumber | None:
         return None
 
 
-_FULL: Final = re.compile(r"\s*(?:\+|00|0(?:[ .-]*[0-9]){9}\s*$)")
+# A whole number, international or of ten digits. The library would also take letters, and
+# the short numbers of the Pacific, which on a form of the mainland are slips.
+_FULL: Final = re.compile(r"(?:\+|00)[0-9 ().-]{7,30}|0(?:[ .-]*[0-9]){9}", re.ASCII)
 
 # RFC 5321, 4.1.2: a dot-string and a domain of at least two labels. No quotes, no literals,
 # no letters beyond ASCII: what forms of the time took.
