@@ -113,6 +113,10 @@ def simulate(  # noqa: PLR0917 - typer reads every option from here
         return
     if smtp is None or finess_file is None or mssante_file is None:
         raise typer.BadParameter("--smtp, --finess and --mssante are needed")
+    if not patients and files is None:
+        raise typer.BadParameter("--patients or --files is needed")
+    if speed is not None and start is None:
+        raise typer.BadParameter("--speed needs --start, the day that it goes through")
     login = Login(security, username, password_file, ca_file, client_certificate, client_key)
     server = relay.server(smtp, login, consent=consent)
     wanted = Wanted(

@@ -169,9 +169,7 @@ def _pace(wanted: Wanted) -> Pace:
         if found is None or not float(found[1]):
             raise ConfigInvalid(("--rate: write 5/s, 90/min or 1000/h",))
         paces.append(sender.Rate(float(found[1]) / _SECONDS[found[2]]))
-    if wanted.speed is not None:
-        if wanted.start is None:
-            raise ConfigInvalid(("--speed needs --start, the day that it goes through",))
+    if wanted.speed is not None and wanted.start is not None:
         opening = datetime.combine(wanted.start, time(7, 30), tzinfo=PARIS)
         paces.append(sender.Clockwork(opening, wanted.speed))
     return sender.Slowest(*paces)

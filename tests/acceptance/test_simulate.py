@@ -65,7 +65,7 @@ def shown() -> Region:
 
 @pytest.fixture
 def bals(dovecot: Dovecot, shown: Region, request: pytest.FixtureRequest) -> dict[str, Bal]:
-    """Return an account for each BAL that SI-DEP writes to: one shared, eight of single sites."""
+    """Return an account for each BAL that SI-DEP writes to."""
     prefix = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:8]
     return {
         address: dovecot.bal(f"{prefix}-{place}") for place, address in enumerate(shown.bals)
@@ -133,7 +133,7 @@ def send(
 
 
 @pytest.mark.slow
-def test_what_the_simulator_sent_is_what_the_dispatcher_accounts_for(
+def test_what_the_simulator_sent_is_what_the_dispatcher_accounts_for(  # noqa: PLR0917 - fixtures
     laboratory: Laboratory,
     bals: dict[str, Bal],
     dovecot: Dovecot,

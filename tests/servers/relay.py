@@ -90,7 +90,7 @@ class Relay:
 
     # --- what aiosmtpd calls
 
-    async def handle_EHLO(  # noqa: N802, PLR0917 - aiosmtpd's name and arguments
+    async def handle_EHLO(  # noqa: N802 - aiosmtpd's name and arguments
         self,
         _server: SMTP,
         session: Session,
@@ -101,7 +101,7 @@ class Relay:
         session.host_name = hostname
         return [one for one in responses if self._eight_bit or not one.endswith("8BITMIME")]
 
-    async def handle_RCPT(  # noqa: N802, PLR0917 - aiosmtpd's name and arguments
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name and arguments
         self,
         _server: SMTP,
         _session: Session,

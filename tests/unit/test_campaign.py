@@ -119,7 +119,7 @@ def test_a_number_of_mails_ends_the_population_there(choosing: campaign.Choose) 
 
 @pytest.mark.parametrize("fault", faults.EVERY, ids=lambda one: one.name)
 def test_a_fault_makes_as_many_messages_as_it_says(fault: Fault) -> None:
-    refusing = {site: "non-conforme" for site in SITES[:4]}
+    refusing = dict.fromkeys(SITES[:4], "non-conforme")
     about = cases.case(Random(fault.name), SITES[:4], NOW)
     about = Case(about.rng, about.sites, NOW, about.patient, about.exam, refusing=refusing)
     assert fault.fits(about)
@@ -174,7 +174,7 @@ def test_a_count_of_a_group_is_of_each_and_too_few_patients_are_told(
     assert few.dealt.left_over == {"too-large": 50 - len(few.mailed)}
 
 
-def test_a_file_number_asks_for_its_fault(choosing: campaign.Choose) -> None:
+def test_a_file_number_asks_for_its_fault() -> None:
     assert mix.fault_in("two-certificates.17") is faults.named("two-certificates")
     for text in ("two-certificates", "two-certificates17.", "all.1", "21048BC.000020", ""):
         assert mix.fault_in(text) is None

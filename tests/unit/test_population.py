@@ -121,7 +121,9 @@ def test_empty_lines_are_passed_over_and_numbers_go_on(tmp_path: Path) -> None:
         pytest.param("99000001;1;A;B;;;;;", "`site` is no FINESS", id="eight digits"),
         pytest.param("990000010;1;;B;;;;;", "`last_name` is empty", id="no name"),
         pytest.param("990000010;1;A|B;B;;;;;", "`last_name` holds a bar", id="bar in a name"),
-        pytest.param("990000010;1|2;A;B;;;;;", "`file_number` holds a bar", id="bar in a number"),
+        pytest.param(
+            "990000010;1|2;A;B;;;;;", "`file_number` holds a bar", id="bar in a number"
+        ),
         pytest.param("990000010;1;A;B;;;peut-être;;", "`result` is none of", id="result"),
         pytest.param("990000010;1;A;B;;;;hier;", "`sampled_at` is no", id="no time"),
         pytest.param("990000010;1;A;B;;;;31/02/2026 10:00;", "neither dd/mm", id="no such day"),
