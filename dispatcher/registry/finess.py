@@ -182,18 +182,21 @@ def _quoted(
         if _begins(follower):
             break
     if not _is_open(taken) and not any(map(_begins, taken[1:])):
-        yield first, _cells(" ".join(taken))
-        return
+        cells = _cells(" ".join(taken))
+        if cells is not None:
+            yield first, cells
+            return
     oddities.add(Oddity.UNCLOSED_QUOTE, first)
     for number, one in enumerate(taken, first):
-        yield number, one.split(";") if _is_open([one]) else _cells(one)
+        yield number, (None if _is_open([one]) else _cells(one)) or one.split(";")
 
 
-def _cells(text: str) -> list[str]:
+def _cells(text: str) -> list[str] | None:
+    """Return the cells; None where two stray quotes make a pair that swallows some."""
     try:
-        return next(csv.reader([text], delimiter=";"))
+        return next(csv.reader([text], delimiter=";", strict=True))
     except csv.Error:
-        return text.split(";")
+        return None
 
 
 def _is_open(lines: list[str]) -> bool:
