@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,8 +90,7 @@ def _told(line: str) -> str:
 
 
 def _bare(name: str) -> str:
-    plain = unicodedata.normalize("NFKD", name).casefold()
-    return "".join(c for c in plain if c.isascii() and c.isalnum())
+    return "".join(c for c in name.casefold() if c.isascii() and c.isalnum())
 
 
 def _parse(lines: Lines, oddities: Oddities) -> Directory:
@@ -175,8 +173,10 @@ class _Rows:
 
     def _number(self, type_cell: str, cell: str, at: int) -> str:
         """Return the number if it is a FINESS; other registers' numbers are none of ours."""
+        if not _plain(cell):
+            return ""
         if type_cell not in _FINESS and _plain(type_cell).upper() not in _FINESS:
-            if cell and not type_cell.strip():
+            if not _plain(type_cell):
                 self._oddities.add(Oddity.NUMBER_WITHOUT_TYPE, at)
             return ""
         number, odd = read_number(cell)

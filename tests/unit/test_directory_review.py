@@ -135,6 +135,12 @@ def test_nothing_is_wrong_where_every_site_is_routed_and_served_by_our_bal() -> 
             id="a legal body in a site's place",
         ),
         pytest.param(
+            TWO, [bal("autre@labo.mssante.fr", BODY), bal(OURS, GARE)],
+            ours(GARE, FinessET(BODY.number)),
+            {BODY.number: [("swapped", True)]},
+            id="a legal body in a site's place, whose BAL is not ours",
+        ),
+        pytest.param(
             Register.of(site(MAIRIE), site(GARE, closed_on=date(2024, 1, 31))), [SHARED],
             ours(MAIRIE, GARE), {str(GARE): [("closed", True)]},
             id="a routed site that is closed",

@@ -111,6 +111,15 @@ def test_a_quote_that_nothing_closes_swallows_nothing(
     assert told == noted
 
 
+def test_the_row_behind_a_stray_quote_may_have_sound_ones(tmp_path: Path) -> None:
+    stray = et_row("990000028", EJ, "NAME").replace("NAME;NAME", '"LABO;LABO')
+    rows = [stray, stray.replace("990000028", "990000036"), et_row(ET, EJ, '"LE\nPORT; A"')]
+    found, noted = register(tmp_path, finess_text(*rows))
+    assert found.establishments[FinessET(ET)].name == "LE PORT; A"
+    assert owners(found) == dict.fromkeys(["990000028", "990000036", ET], EJ)
+    assert noted == {Oddity.UNCLOSED_QUOTE: (2, 3)}
+
+
 def test_a_legal_bodies_file_adds_names(tmp_path: Path) -> None:
     sites, bodies = tmp_path / "et.csv", tmp_path / "ej.csv"
     sites.write_text(finess_text(et_row(ET, EJ)), encoding="utf-8")
@@ -216,6 +225,36 @@ def test_a_line_of_the_directory_is_read_by_its_header(tmp_path: Path) -> None:
     )
 
 
+def test_each_line_has_its_own_mention(tmp_path: Path) -> None:
+    services = ["", "@SIDEP", "", "@sidep", "Accueil", "SIDEP", "@SIDEp"]
+    rows = [bal_row(f"{at}@x.fr", ET, service) for at, service in enumerate(services)]
+    found, _ = directory(tmp_path, directory_text(*rows))
+    assert [bal.stamp for bal in found.carrying(FinessET(ET))] == [
+        Stamp.NONE,
+        Stamp.AS_PRINTED,
+        Stamp.NONE,
+        Stamp.OTHER_CASE,
+        Stamp.NONE,
+        Stamp.NEAR,
+        Stamp.AS_PRINTED,
+    ]
+
+
+def test_each_line_has_its_own_type_and_number(tmp_path: Path) -> None:
+    rows = [
+        bal_row(f"{kind.lower()}{turn}@x.fr", (ET, EJ)[turn], "", kind=kind)
+        for turn in range(2)
+        for kind in ("PER", "ORG", "APP", "CAB")
+    ]
+    found, _ = directory(tmp_path, directory_text(*rows))
+    for turn, number in enumerate((ET, EJ)):
+        bals = found.carrying(FinessET(number))
+        assert [bal.kind.value.lower() + f"{turn}@x.fr" for bal in bals] == [
+            bal.address for bal in bals
+        ]
+        assert len(bals) == 4
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -241,20 +280,21 @@ def test_the_columns_may_stand_in_another_order(tmp_path: Path) -> None:
     assert [bal.counts for bal in found.carrying(FinessET(ET))] == [True]
 
 
+@pytest.mark.parametrize("service", ["@SIDEP", ""], ids=["stamped", "unstamped"])
 @pytest.mark.parametrize("word", ["1", "FINESS", "finess", " FINESS "])
 @pytest.mark.parametrize(
     ("written", "oddities"),
     [
         pytest.param(ET, [], id="nine characters"),
         pytest.param(f"1{ET}", [], id="ten with a 1 in front"),
-        pytest.param(ET.lstrip("9") and f" {ET}", [Oddity.UNTIDY_NUMBER], id="a space"),
+        pytest.param(f" {ET}", [Oddity.UNTIDY_NUMBER], id="a space"),
     ],
 )
 def test_a_finess_number_has_several_forms(
-    tmp_path: Path, word: str, written: str, oddities: list[Oddity]
+    tmp_path: Path, word: str, service: str, *, written: str, oddities: list[Oddity]
 ) -> None:
-    row = bal_row(ADDRESS, written, number_type=word)
-    found, noted = directory(tmp_path, directory_text(row))
+    rows = [bal_row("a@x.fr", EJ, ""), bal_row(ADDRESS, written, service, number_type=word)]
+    found, noted = directory(tmp_path, directory_text(*rows))
     assert [bal.address for bal in found.carrying(FinessET(ET))] == [ADDRESS]
     assert list(noted) == oddities
 
@@ -266,9 +306,20 @@ def test_a_corsican_number_has_a_letter_in_both_forms(tmp_path: Path) -> None:
     assert noted == {}
 
 
+def test_a_line_without_a_number_is_usual(tmp_path: Path) -> None:
+    rows = [bal_row(ADDRESS), bal_row(ADDRESS, number_type=""), bal_row(ADDRESS, " ")]
+    found, noted = directory(tmp_path, directory_text(*rows))
+    assert [bal.structure for bal in found.named(ADDRESS)] == [""]
+    assert noted == {}
+
+
+@pytest.mark.parametrize("service", ["@SIDEP", ""], ids=["stamped", "unstamped"])
 @pytest.mark.parametrize("word", ["2", "SIRET", "ADELI"])
-def test_a_number_of_another_register_is_none_of_ours(tmp_path: Path, word: str) -> None:
-    found, noted = directory(tmp_path, directory_text(bal_row(ADDRESS, ET, number_type=word)))
+def test_a_number_of_another_register_is_none_of_ours(
+    tmp_path: Path, word: str, service: str
+) -> None:
+    rows = [bal_row("a@x.fr", EJ, ""), bal_row(ADDRESS, ET, service, number_type=word)]
+    found, noted = directory(tmp_path, directory_text(*rows))
     assert found.carrying(FinessET(ET)) == ()
     assert [bal.structure for bal in found.named(ADDRESS)] == [""]
     assert noted == {}
@@ -296,8 +347,12 @@ def test_a_number_of_another_register_is_none_of_ours(tmp_path: Path, word: str)
         pytest.param(f"ORG|{ADDRESS}", Oddity.SHORT_ROW, 0, id="two cells"),
     ],
 )
-def test_an_odd_line_is_told(tmp_path: Path, row: str, oddity: Oddity, kept: int) -> None:
-    text = directory_text(bal_row("first@labo.mssante.fr", EJ), row, bal_row("z@x.fr", EJ))
+@pytest.mark.parametrize("service", ["@SIDEP", ""], ids=["stamped", "unstamped"])
+def test_an_odd_line_is_told(
+    tmp_path: Path, service: str, *, row: str, oddity: Oddity, kept: int
+) -> None:
+    row = row.replace("@SIDEP", service)
+    text = directory_text(bal_row("first@x.fr", EJ, ""), row, bal_row("z@x.fr", EJ))
     found, noted = directory(tmp_path, text)
     assert noted == {oddity: (3,)}
     assert len(found.carrying(FinessET(ET))) == kept
