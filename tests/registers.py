@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -130,8 +129,3 @@ def _national_line(draw: Random, at: int) -> str:
     cells[9:11] = [f"NOM{at}", "Prénom"]
     cells[27:] = [f"{at % 96:02d}000 VILLE", f"{at % 96:02d}000", "Département", "FRANCE"]
     return "|".join(cells)
-
-
-def lines_of(rows: Iterable[str]) -> Iterator[str]:
-    """Yield rows with their line breaks."""
-    return (f"{row}\n" for row in rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -159,41 +159,45 @@ def _records(lines: Lines, oddities: Oddities) -> Iterator[tuple[int, list[str]]
     """Yield the rows' cells with their line. Quotes are rare: the quick way comes first."""
     source = iter(lines)
     for line in source:
-        if '"' in line:
-            yield from _quoted(line, source, lines, oddities=oddities)
-        elif line:
-            yield lines.number, line.split(";")
+        current: str | None = line
+        while current and '"' in current:
+            current = yield from _quoted(current, source, lines, oddities=oddities)
+        if current:
+            yield lines.number, current.split(";")
 
 
 def _quoted(
     line: str, source: Iterator[str], lines: Lines, *, oddities: Oddities
-) -> Iterator[tuple[int, list[str]]]:
+) -> Generator[tuple[int, list[str]], None, str | None]:
     """Yield the row that a line with quotes begins, which may go over several lines.
 
     Where nothing closes a quote, the lines are taken one by one, quotes and all: a stray
-    quote must not swallow the rows behind it.
+    quote must not swallow the rows behind it. Returns a line that was read too much.
     """
     first, taken = lines.number, [line]
+    follower = None
     while _is_open(taken) and len(taken) < _MOST_LINES:
         follower = next(source, None)
-        if follower is None:
+        if follower is None or _begins(follower):
             break
         taken.append(follower)
-        if _begins(follower):
-            break
-    if not _is_open(taken) and not any(map(_begins, taken[1:])):
-        yield first, _cells(" ".join(taken))
-        return
-    oddities.add(Oddity.UNCLOSED_QUOTE, first)
-    for number, one in enumerate(taken, first):
-        yield number, one.split(";") if _is_open([one]) else _cells(one)
+        follower = None
+    cells = None if _is_open(taken) else _cells(" ".join(taken))
+    if cells is not None:
+        yield first, cells
+    else:
+        oddities.add(Oddity.UNCLOSED_QUOTE, first)
+        for number, one in enumerate(taken, first):
+            yield number, (None if _is_open([one]) else _cells(one)) or one.split(";")
+    return follower
 
 
-def _cells(text: str) -> list[str]:
+def _cells(text: str) -> list[str] | None:
+    """Return the cells; None where two stray quotes make a pair that swallows some."""
     try:
-        return next(csv.reader([text], delimiter=";"))
+        return next(csv.reader([text], delimiter=";", strict=True))
     except csv.Error:
-        return text.split(";")
+        return None
 
 
 def _is_open(lines: list[str]) -> bool:

@@ -225,8 +225,6 @@ class _Member:
     def open(self) -> IO[bytes]:
         """Open it. Other methods than deflate unpack without a limit on memory: refused."""
         with _told():
-            if self.entry.flag_bits & 1:
-                raise NotImplementedError("encrypted")
             if self.entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
                 raise NotImplementedError("compression method")
             return self.archive.open(self.entry)

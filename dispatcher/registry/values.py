@@ -117,13 +117,15 @@ class Stamp(Enum):
 
 
 _MENTION: Final = re.compile(r"SI[-_ .]?DEP", re.ASCII | re.IGNORECASE)
+has_mention: Final = _MENTION.search
+"""Whether a "Service de rattachement" speaks of SI-DEP at all, in a way that counts or not."""
 _STAMP: Final = re.compile(r"@SIDEP", re.ASCII | re.IGNORECASE)
 _PRINTED: Final = ("@SIDEP", "@SIDEp")
 
 
 def stamp_of(service: str) -> Stamp:
     """Return the stamp of a "Service de rattachement" (guide, section 4: *includes*)."""
-    if not _MENTION.search(service):
+    if not has_mention(service):
         return Stamp.NONE
     if any(printed in service for printed in _PRINTED):
         return Stamp.AS_PRINTED

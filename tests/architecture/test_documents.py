@@ -18,6 +18,8 @@ from dispatcher import rules, settings
 from dispatcher.cli.exits import Exit
 from dispatcher.core.certificate import HoldReason
 from dispatcher.core.ledger import State
+from dispatcher.registry.matching import Why
+from dispatcher.registry.review import Flaw
 from tests.architecture.generate import DOCS, ROOT, commands, settings_keys
 from tests.architecture.texts import (
     blocks,
@@ -188,6 +190,22 @@ def test_an_entry_says_what_to_look_at_and_what_to_do(reason: str) -> None:
     ]
     assert all(len(cell) > 20 for row in rows[2:] for cell in row[1:])
     assert re.search(r"`(release|discard|retry)", rows[-1][2])
+
+
+@pytest.mark.parametrize(
+    ("title", "words"),
+    [
+        pytest.param("## Why · Pourquoi", [one.value for one in Why], id="reasons"),
+        pytest.param(
+            "## What `directory check` looks at · Ce que la commande regarde",
+            [one.value for one in Flaw],
+            id="flaws",
+        ),
+    ],
+)
+def test_every_word_of_the_directory_commands_is_told(title: str, words: list[str]) -> None:
+    rows = section(DOCS / "directory.md", title)
+    assert re.findall(r"^\| `([a-z-]+)` \|", rows, flags=re.MULTILINE) == words
 
 
 # --- log events ---------------------------------------------------------------------------
