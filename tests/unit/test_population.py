@@ -62,6 +62,16 @@ def test_file_numbers_are_unique_at_a_site_and_sites_differ_in_size() -> None:
     assert max(sizes.values()) > 1.3 * min(sizes.values())
 
 
+def test_a_file_number_that_is_taken_at_the_site_is_drawn_anew() -> None:
+    (one,) = a_population(count=1)
+    taken = {(one.exam.site, one.exam.file_number)}
+    other = dossiers._unique(one, taken)
+    assert other.exam.file_number != one.exam.file_number
+    assert (other.exam.site, other.exam.file_number) in taken
+    elsewhere = {("990000499", one.exam.file_number)}
+    assert dossiers._unique(one, elsewhere) == one, "another site may give it"
+
+
 def test_some_identities_have_a_wrong_key_and_most_a_right_one() -> None:
     kept = [one.patient.ins for one in a_population(count=1000) if one.patient.ins]
     right = sum(map(nir.is_valid, kept))
