@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from dispatcher.errors import ConfigInvalid, DispatcherError, InvariantBroken, NotNow
+from dispatcher.registry.source import NotARegister
 from dispatcher.service.decisions import NotAsked, NotPossible
 
 
@@ -24,7 +25,7 @@ def of(error: DispatcherError) -> Exit:
     match error:
         case ConfigInvalid():
             return Exit.CONFIG
-        case NotAsked():
+        case NotAsked() | NotARegister():
             return Exit.USAGE
         case NotPossible() | InvariantBroken():
             return Exit.ATTENTION

@@ -14,6 +14,7 @@ from dispatcher.cli import (
     checks,
     decide,
     demo,
+    directory,
     exits,
     look,
     proof,
@@ -21,6 +22,7 @@ from dispatcher.cli import (
     read,
     run,
     schema,
+    simulate,
     status,
 )  # fmt: skip
 from dispatcher.cli.exits import Exit
@@ -54,7 +56,8 @@ def _common(
 
 
 for _module in (
-    run, checks, read, status, look, decide, purge, proof, bordereau, demo, schema,
+    run, checks, read, status, look, decide, purge, proof, bordereau, directory, demo,
+    simulate, schema,
 ):  # fmt: skip
     _module.register(app)
 

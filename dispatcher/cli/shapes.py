@@ -115,6 +115,7 @@ def _delivery_shape(delivery: Delivery) -> Json:
         "state": delivery.state.value,
         "reference": delivery.reference,
         "attempts": delivery.attempts,
+        "because": delivery.because,
     }
 
 

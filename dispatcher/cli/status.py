@@ -53,7 +53,7 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
     return {
         "balance": balance_shape(balance),
         "difference": balance.difference,
-        "failing": sum(1 for e in entries if _failing(e)),
+        "failing": sum(1 for e in entries if is_failing(e)),
         "removed_by_others": [e.id for e in unsettled if not e.present],
         "left_on_sites": [_left_shape(e, d) for e, d in changed(ledger.changed_copies())],
         "maybe_printed_twice": [e.id for e in entries if _maybe_twice(e)],
@@ -66,7 +66,8 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
     }
 
 
-def _failing(entry: Entry) -> bool:
+def is_failing(entry: Entry) -> bool:
+    """Whether some delivery of a message was tried and has not come about."""
     waits = {DeliveryState.DECIDED, DeliveryState.IN_DOUBT}
     return any(d.attempts and d.state in waits for d in entry.deliveries)
 

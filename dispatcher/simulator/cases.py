@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
+from types import MappingProxyType
 from typing import Final, Literal
 
 from dispatcher.simulator import exams, mail, mailers, pdf, people
@@ -16,6 +18,8 @@ from dispatcher.simulator.people import Patient
 
 # Words of the contract with operators: states of `list --json`.
 State = Literal["delivered", "held", "duplicate", "foreign"]
+# What the legal term counts from: the guide says the sampling, unless it cannot be believed.
+CountsFrom = Literal["sampling", "reception"]
 
 # Sizes of documents: the guide bounds the message to 1 Mo, most are far smaller.
 _SMALLEST: Final = 40_000
@@ -29,6 +33,7 @@ class Truth:
     """What must become of a message. `reason` None with `held`: any reason will do.
 
     `document` is what a delivery must put into the folder of `site`, byte for byte.
+    `result` and `sampled_at` are None where the message does not tell them.
     """
 
     state: State
@@ -42,6 +47,7 @@ class Truth:
     result: str | None = None
     sampled_at: datetime | None = None
     replaces: bool = False
+    counts_from: CountsFrom = "sampling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,8 @@ class Sending:
     """One message on its way. Those of one `lane` are sent one after the other.
 
     `case` names what it is: `certificate`, a fault, or a kind of foreign mail.
-    `flags` are those that its owner has set; SMTP cannot carry them.
+    `flags` are those that its owner has set; SMTP cannot carry them. `seven_bit` is the same
+    letter in ASCII, for a relay that takes no other; None where `raw` is ASCII already.
     """
 
     raw: bytes = field(repr=False)
@@ -59,11 +66,21 @@ class Sending:
     case: str
     lane: str = field(repr=False)
     flags: tuple[str, ...] = ()
+    message_id: str = field(default="", repr=False)
+    written_at: datetime | None = None
+    seven_bit: bytes | None = field(default=None, repr=False)
+
+    def with_raw(self, raw: bytes) -> Sending:
+        """Return it with other bytes, which no other encoding can say."""
+        return replace(self, raw=raw, seven_bit=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a message is made from: draws come from `rng`, sites are those of the LBM."""
+    """What a message is made from: draws come from `rng`, sites are those of the LBM.
+
+    `refusing` names sites with the result that none of their targets takes.
+    """
 
     rng: Random
     sites: tuple[str, ...]
@@ -72,6 +89,7 @@ class Case:
     exam: Exam
     recipient: str = mail.RECIPIENT
     size: int | None = None
+    refusing: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def document(self, *, edition: int = 1) -> bytes:
         """Draw the certificate of this case."""
@@ -108,8 +126,14 @@ class Case:
                 return other
 
     def other_site(self) -> str:
-        """Return another site of the LBM."""
-        return self.rng.choice([site for site in self.sites if site != self.exam.site])
+        """Return another site of the LBM; one of nobody's where it has no other."""
+        others = [site for site in self.sites if site != self.exam.site]
+        return self.rng.choice(others) if others else self.unknown_site()
+
+    def unknown_site(self) -> str:
+        """Return a number of the right shape that is no site of the LBM."""
+        numbers = (f"99000{n:04}" for n in itertools.count(9000))
+        return next(number for number in numbers if number not in self.sites)
 
 
 def case(
@@ -137,13 +161,20 @@ def sending(
     about: Case, letter: Letter, truth: Truth, *, name: str, mailer: Mailer = mailers.DEFAULT
 ) -> Sending:
     """Encode a letter about a case, ready to be sent."""
+    raw = mailers.encode(letter, about.rng, mailer)
+    plain = None
+    if not raw.isascii():
+        plain = mailers.encode(letter, Random(letter.message_id), mailers.DEFAULT)
     return Sending(
-        raw=mailers.encode(letter, about.rng, mailer),
+        raw=raw,
         sender=mail.SENDER,
         recipient=letter.recipient,
         truth=truth,
         case=name,
         lane=about.exam.file_number,
+        message_id=letter.message_id,
+        written_at=letter.written_at,
+        seven_bit=plain,
     )
 
 

@@ -34,6 +34,12 @@ def all_kinds(rng: Random, now: datetime, *, recipient: str) -> list[Sending]:
     return [_message(kind, rng, now, recipient) for kind in _KINDS]
 
 
+def of_kind(name: str, rng: Random, now: datetime, *, recipient: str) -> Sending:
+    """Return one message of that kind, written in the day before `now`."""
+    kind = next(kind for kind in _KINDS if kind.name == name)
+    return _message(kind, rng, now, recipient)
+
+
 def _message(kind: _Kind, rng: Random, now: datetime, recipient: str) -> Sending:
     written_at = exams.shifted(now, -timedelta(minutes=rng.randrange(1, 24 * 60)))
     letter = Letter(
@@ -55,6 +61,8 @@ def _message(kind: _Kind, rng: Random, now: datetime, recipient: str) -> Sending
         case=kind.name,
         lane=letter.message_id,
         flags=kind.flags,
+        message_id=letter.message_id,
+        written_at=letter.written_at,
     )
 
 
@@ -113,4 +121,24 @@ _KINDS: Final = (
         ("Le réseau sera coupé samedi de 6 h à 7 h.",),
         flags=(r"\Draft",),
     ),
+    _Kind(
+        "marker-in-the-subject",
+        "secretariat@lbm.example.mssante.fr",
+        "À propos de [Projet SI-DEP] Certificat de test :  990000010 | 21048BC000020",
+        ("Bonjour,", "Ce certificat est-il arrivé chez vous ?"),
+    ),
+    _Kind(
+        "lookalike-sender",
+        "noreply.sidep@enovacom.easycrypt.fr.example",
+        "Votre boîte est presque pleine",
+        ("Bonjour,", "Cliquez ici pour agrandir votre boîte."),
+    ),
+    _Kind(
+        "delivery-receipt",
+        "mailer-daemon@lbm.example.mssante.fr",
+        "Undelivered Mail Returned to Sender",
+        ("I'm sorry to have to inform you that your message could not be delivered.",),
+    ),
 )
+
+NAMES: Final = tuple(kind.name for kind in _KINDS)

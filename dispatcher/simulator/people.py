@@ -127,6 +127,11 @@ def ins_key(number: str) -> str:
     return f"{97 - int(digits) % 97:02}"
 
 
+def wrong_key(ins: str) -> str:
+    """Return an identity with another key than the one that its 13 digits give."""
+    return f"{ins[:13]}{(int(ins[13:]) + 1) % 97:02}"
+
+
 def _ins(rng: Random, sex: Sex, born_on: date) -> str:
     number = (
         ("1" if sex == "M" else "2")

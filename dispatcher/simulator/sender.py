@@ -1,63 +1,85 @@
-"""Sends messages over SMTP, several at a time, byte for byte, trying again when told to."""
+"""Sends messages over SMTP, several at a time, in their order and at a pace."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal
-
-import aiosmtplib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Final, Protocol, TypeVar
 
 from dispatcher.simulator.cases import Sending
+from dispatcher.simulator.smtp_line import Door, Line, Security, Sent, Server, probe
 
-_TIMEOUT: Final = 60.0
-_FIRST_PAUSE: Final = 0.2
-_LAST_PAUSE: Final = 10.0
-_CLOSING: Final = 421  # RFC 5321, 3.8: the server closes the channel after this reply
-_HELO: Final = "simulator.invalid"
+__all__ = ["Security", "Sent", "Server", "probe", "send", "send_all", "stream"]
 
+CONNECTIONS: Final = 4
+ATTEMPTS: Final = 5
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where to send. `plaintext` is for loopback addresses; certificates are verified."""
-
-    host: str
-    port: int
-    security: Literal["plaintext", "starttls", "tls"] = "plaintext"
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    ca_file: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What became of one message at the server: its last code and how many attempts.
-
-    `code` 0: the connection failed, so the server may or may not have taken it.
-    """
-
-    sending: Sending
-    code: int
-    attempts: int
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the server took responsibility for it (RFC 5321, 4.2.1: 2yz)."""
-        return 200 <= self.code <= 299  # noqa: PLR2004  # the classes of reply codes
-
-
+_T = TypeVar("_T")
 Progress = Callable[[Sent], None]
+
+
+class Pace(Protocol):
+    """When messages may go out."""
+
+    def wait_for(self, number: int, sending: Sending, elapsed: float) -> float:
+        """Return how many more seconds message `number`, from 0, has to wait.
+
+        `elapsed` are the seconds since the first message was asked for.
+        """
+
+
+class AtOnce:
+    """As fast as the server takes them."""
+
+    def wait_for(self, _number: int, _sending: Sending, _elapsed: float) -> float:
+        """Return 0."""
+        return 0.0
+
+
+class Rate:
+    """So many messages a second, evenly."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+
+    def wait_for(self, number: int, _sending: Sending, elapsed: float) -> float:
+        """Return the seconds to the message's turn."""
+        return number / self._per_second - elapsed
+
+
+class Clockwork:
+    """At the time that each message bears, counted from `start`, so many times faster."""
+
+    def __init__(self, start: datetime, speed: float) -> None:
+        self._start = start
+        self._speed = speed
+
+    def wait_for(self, _number: int, sending: Sending, elapsed: float) -> float:
+        """Return the seconds to the message's hour."""
+        if sending.written_at is None:
+            return 0.0
+        return (sending.written_at - self._start).total_seconds() / self._speed - elapsed
+
+
+class Slowest:
+    """Whichever of several paces is the slowest."""
+
+    def __init__(self, *paces: Pace) -> None:
+        self._paces = paces
+
+    def wait_for(self, number: int, sending: Sending, elapsed: float) -> float:
+        """Return the longest of their waits."""
+        return max(pace.wait_for(number, sending, elapsed) for pace in self._paces)
 
 
 def send_all(
     sendings: Sequence[Sending],
     server: Server,
     *,
-    connections: int = 4,
-    attempts: int = 5,
+    connections: int = CONNECTIONS,
+    attempts: int = ATTEMPTS,
     progress: Progress | None = None,
 ) -> list[Sent]:
     """Send everything and return the outcomes in the order of `sendings`.
@@ -74,141 +96,80 @@ async def send(
     sendings: Sequence[Sending],
     server: Server,
     *,
-    connections: int = 4,
-    attempts: int = 5,
+    connections: int = CONNECTIONS,
+    attempts: int = ATTEMPTS,
     progress: Progress | None = None,
 ) -> list[Sent]:
     """Do what `send_all` does, in a running loop."""
     outcomes: dict[int, Sent] = {}
-    waiting = deque(_lanes(sendings))
 
-    async def work() -> None:
-        line = _Line(server, attempts)
-        try:
-            while waiting:
-                for place, sending in waiting.popleft():
-                    outcomes[place] = await line.send(sending)
-                    if progress is not None:
-                        progress(outcomes[place])
-        finally:
-            await line.close()
+    def note(place: int, sent: Sent) -> None:
+        outcomes[place] = sent
+        if progress is not None:
+            progress(sent)
 
-    await asyncio.gather(*(work() for _ in range(max(1, connections))))
+    await stream(sendings, server, note, connections=connections, attempts=attempts)
     return [outcomes[place] for place in range(len(sendings))]
 
 
-def _lanes(sendings: Sequence[Sending]) -> list[list[tuple[int, Sending]]]:
-    """Group by lane: what must arrive in order goes through one connection."""
-    lanes: dict[str, list[tuple[int, Sending]]] = {}
-    for place, sending in enumerate(sendings):
-        lanes.setdefault(sending.lane, []).append((place, sending))
-    return list(lanes.values())
+async def stream(
+    sendings: Iterable[Sending],
+    server: Server,
+    note: Callable[[int, Sent], None],
+    *,
+    connections: int = CONNECTIONS,
+    attempts: int = ATTEMPTS,
+    pace: Pace | None = None,
+) -> None:
+    """Send messages as they are made, and tell the end of each with its place.
 
-
-class _Line:
-    """One connection, opened when needed and again after a failure."""
-
-    def __init__(self, server: Server, attempts: int) -> None:
-        self._server = server
-        self._attempts = attempts
-        self._client: aiosmtplib.SMTP | None = None
-
-    async def send(self, sending: Sending) -> Sent:
-        pause = _FIRST_PAUSE
-        outcome = Sent(sending, 0, 0)
-        for attempt in range(1, self._attempts + 1):
-            if attempt > 1:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LAST_PAUSE)
-            outcome = replace(outcome, code=await self._try(sending), attempts=attempt)
-            if outcome.code and not 400 <= outcome.code <= 499:  # noqa: PLR2004
-                break
-        return outcome
-
-    async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is None:
-            return
-        try:
-            await client.quit(timeout=2)
-        except (aiosmtplib.SMTPException, OSError):
-            client.close()
-
-    async def _try(self, sending: Sending) -> int:
-        """Return the reply's code; 0 when there was none."""
-        try:
-            client = await self._connected()
-            await client.sendmail(
-                sending.sender,
-                [sending.recipient],
-                sending.raw,
-                mail_options=_options(client, sending.raw),
-            )
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            return error.recipients[0].code
-        except aiosmtplib.SMTPResponseException as error:
-            if error.code == _CLOSING:
-                self._drop()
-            return error.code
-        except (aiosmtplib.SMTPException, OSError):
-            self._drop()
-            return 0
-        return 250
-
-    async def _connected(self) -> aiosmtplib.SMTP:
-        if self._client is None or not self._client.is_connected:
-            server = self._server
-            client = aiosmtplib.SMTP(
-                hostname=server.host,
-                port=server.port,
-                username=server.username,
-                password=server.password,
-                # The machine's own name may take the resolver seconds.
-                local_hostname=_HELO,
-                use_tls=server.security == "tls",
-                start_tls=server.security == "starttls",
-                tls_context=_context(server),
-                timeout=_TIMEOUT,
-            )
-            try:
-                await client.connect()
-                await client.ehlo()
-            except (aiosmtplib.SMTPException, OSError):
-                client.close()
-                raise
-            self._client = client
-        return self._client
-
-    def _drop(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-
-def _context(server: Server) -> ssl.SSLContext | None:
-    if server.security == "plaintext":
-        return None
-    return ssl.create_default_context(cafile=server.ca_file)
-
-
-def _options(client: aiosmtplib.SMTP, raw: bytes) -> list[str]:
-    """Return what to announce for 8-bit messages (RFC 6152, RFC 6531).
-
-    A server that offers neither gets the bytes all the same, as careless mailers do:
-    converting them would take away what the message is there to show.
+    They go out in their order, over several connections; those of one lane each after the
+    end of the one before.
     """
-    options = []
-    head = raw.partition(b"\r\n\r\n")[0]
-    if not raw.isascii() and client.supports_extension("8bitmime"):
-        options.append("BODY=8BITMIME")
-    if not head.isascii() and _is_utf8(head) and client.supports_extension("smtputf8"):
-        options.append("SMTPUTF8")
-    return options
+    waiting = iter(enumerate(sendings))
+    door, lanes, clock = Door(server), _Lanes(), asyncio.get_running_loop().time
+    turns, began = pace or AtOnce(), clock()
+
+    async def work() -> None:
+        line = Line(door, attempts)
+        try:
+            async for place, sending in _each(waiting):
+                async with lanes.after(sending.lane):
+                    await asyncio.sleep(
+                        max(0.0, turns.wait_for(place, sending, clock() - began))
+                    )
+                    note(place, await line.send(sending))
+        finally:
+            await line.close()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(max(1, connections)):
+            group.create_task(work())
 
 
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+async def _each(waiting: Iterator[_T]) -> AsyncIterator[_T]:
+    """Take one after the other; making a message takes a while, so others act between."""
+    for one in waiting:
+        yield one
+        await asyncio.sleep(0)
+
+
+class _Lanes:
+    """Lets the messages of one lane go one after the other, as they were taken."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, asyncio.Event] = {}
+
+    @asynccontextmanager
+    async def after(self, lane: str) -> AsyncIterator[None]:
+        """Wait until those taken before on this lane are through."""
+        before, through = self._last.get(lane), asyncio.Event()
+        self._last[lane] = through
+        try:
+            if before is not None:
+                await before.wait()
+            yield
+        finally:
+            through.set()
+            if self._last.get(lane) is through:
+                del self._last[lane]

@@ -42,9 +42,19 @@ def pages() -> Mapping[Path, str]:
 
 
 def commands() -> Mapping[str, Any]:
-    """Return the commands of the program by their names, in the order of `--help`."""
-    found: Mapping[str, Any] = vars(typer.main.get_command(app))["commands"]
-    return found
+    """Return the commands of the program by their names, in the order of `--help`.
+
+    Those of a group bear its name in front, as in `directory check`.
+    """
+    return dict(_commands(typer.main.get_command(app), ()))
+
+
+def _commands(group: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for name, command in vars(group)["commands"].items():
+        if "commands" in vars(command):
+            yield from _commands(command, (*names, name))
+        else:
+            yield " ".join((*names, name)), command
 
 
 def command_page() -> str:
@@ -59,7 +69,7 @@ def command_page() -> str:
         "| --- | --- |",
     ]
     for name, command in commands().items():
-        lines.append(f"| [`{name}`](#{name}) | {_first_line(command.help)} |")
+        lines.append(f"| [`{name}`](#{name.replace(' ', '-')}) | {_first_line(command.help)} |")
     for name, command in commands().items():
         lines += ["", f"## {name}", "", f"`{_usage(name, command)}`", ""]
         lines += [_first_line(command.help), ""]

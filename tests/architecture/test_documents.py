@@ -18,6 +18,8 @@ from dispatcher import rules, settings
 from dispatcher.cli.exits import Exit
 from dispatcher.core.certificate import HoldReason
 from dispatcher.core.ledger import State
+from dispatcher.registry.matching import Why
+from dispatcher.registry.review import Flaw
 from tests.architecture.generate import DOCS, ROOT, commands, settings_keys
 from tests.architecture.texts import (
     blocks,
@@ -30,7 +32,7 @@ from tests.architecture.texts import (
 
 EVERY: Final = pytest.mark.parametrize("path", documents(), ids=name_of)
 # Named as what a later version will have, never as what can be typed today.
-LATER: Final = {"purge", "simulate", "directory"}
+LATER: Final = {"purge"}
 
 
 _COMMAND: Final = re.compile(r"(?:\S*/|sudo -u sidep-dispatcher )?sidep-dispatcher +(\S.*)")
@@ -40,16 +42,21 @@ _COMMAND: Final = re.compile(r"(?:\S*/|sudo -u sidep-dispatcher )?sidep-dispatch
 
 
 def typed(path: Path) -> Iterator[list[str]]:
-    """Yield the words after the program's name wherever a document shows a command."""
+    """Yield a command's name and its other words wherever a document shows one."""
     for line in command_lines(path):
         shown = _COMMAND.match(line.strip())
         if shown:
-            yield shown[1].split()
-    names = set(commands())
+            yield named(shown[1].split())
     for text in code(path):
-        words = text.split()
-        if len(words) > 1 and words[0] in names:
+        words = named(text.split())
+        if len(words) > 1 and words[0] in commands():
             yield words
+
+
+def named(words: list[str]) -> list[str]:
+    """Return the words with those of a command of a group, `directory check`, as one."""
+    pair = " ".join(words[:2])
+    return [pair, *words[2:]] if len(words) > 1 and pair in commands() else words
 
 
 @EVERY
@@ -183,6 +190,22 @@ def test_an_entry_says_what_to_look_at_and_what_to_do(reason: str) -> None:
     ]
     assert all(len(cell) > 20 for row in rows[2:] for cell in row[1:])
     assert re.search(r"`(release|discard|retry)", rows[-1][2])
+
+
+@pytest.mark.parametrize(
+    ("title", "words"),
+    [
+        pytest.param("## Why · Pourquoi", [one.value for one in Why], id="reasons"),
+        pytest.param(
+            "## What `directory check` looks at · Ce que la commande regarde",
+            [one.value for one in Flaw],
+            id="flaws",
+        ),
+    ],
+)
+def test_every_word_of_the_directory_commands_is_told(title: str, words: list[str]) -> None:
+    rows = section(DOCS / "directory.md", title)
+    assert re.findall(r"^\| `([a-z-]+)` \|", rows, flags=re.MULTILINE) == words
 
 
 # --- log events ---------------------------------------------------------------------------

@@ -54,6 +54,9 @@ class FusedSite:
     def follow(self, orders: Mapping[str, str]) -> Mapping[str, Outcome]:
         return self.inner.follow(orders)
 
+    def spool_left(self, references: Sequence[str], /) -> tuple[str, ...]:
+        return self.inner.spool_left(references)
+
     def remove(self, copy: Copy) -> Removal:
         return self.fuse.around(lambda: self.inner.remove(copy))
 

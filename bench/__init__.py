@@ -1,0 +1,1 @@
+"""Benchmarks: figures of this machine, printed; nothing is asserted."""
