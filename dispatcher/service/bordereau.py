@@ -23,6 +23,7 @@ from dispatcher.ports import Copy, Mailbox, Outcome
 from dispatcher.service.decisions import NotAsked
 from dispatcher.service.desk import Desk
 from dispatcher.service.logins import Logins
+from dispatcher.service.purge import pages
 
 _log = structlog.get_logger(__name__)
 
@@ -76,7 +77,12 @@ def send(page: Bordereau, content: bytes, desk: Desk) -> tuple[Sent, ...]:
             "the site has neither a folder nor a queue", hint="Name a file with --to."
         )
     document = Document(page.file_name, content)
-    return tuple(_sent(page.site, target, document, desk) for target in targets)
+    sent = tuple(_sent(page.site, target, document, desk) for target in targets)
+    # It bears names: it is deleted like what it lists.
+    pages.remember(
+        desk, [((page.site, s.target.name), page.on, s.copy) for s in sent if s.copy]
+    )
+    return sent
 
 
 def due(last_made: date | None, now: datetime, at: time) -> date | None:

@@ -30,7 +30,7 @@ from tests.architecture.texts import (
 
 EVERY: Final = pytest.mark.parametrize("path", documents(), ids=name_of)
 # Named as what a later version will have, never as what can be typed today.
-LATER: Final = {"purge", "simulate", "directory"}
+LATER: Final = {"simulate", "directory"}
 
 
 _COMMAND: Final = re.compile(r"(?:\S*/|sudo -u sidep-dispatcher )?sidep-dispatcher +(\S.*)")
