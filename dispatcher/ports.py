@@ -578,6 +578,10 @@ class Ledger(Protocol):
         """Return what is remembered under a name; None: nothing."""
         ...
 
+    def memos(self, prefix: str) -> Mapping[str, str]:
+        """Return what is remembered under names that begin so, by those names."""
+        ...
+
     def past_term(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
         """Return the messages whose term has come and whose line is not empty, oldest first."""
         ...

@@ -25,6 +25,7 @@ from dispatcher.service.desk import Desk
 from dispatcher.service.gate import Wait, wait_at
 from dispatcher.service.lanes import Lane, Lanes
 from dispatcher.service.names import Names
+from dispatcher.service.purge import pages
 
 _DAY: Final = timedelta(days=1)
 # After a longer stop the older days are left out: their mails have gone at their term.
@@ -109,12 +110,17 @@ def send(
         order = Order(secrets.token_hex(16), site.finess, target.name, document)
         sent.append((target, wait or order))
     outcomes = _delivered([one for _, one in sent if isinstance(one, Order)], desk)
-    return tuple(
+    answered = tuple(
         Sent(target, one)
         if isinstance(one, Wait)
         else Sent(target, outcomes[one.id], one.id, copy_of(one, outcomes[one.id]))
         for target, one in sent
     )
+    # It bears names: it is deleted like what it lists.
+    pages.remember(
+        desk, [((site.finess, s.target.name), page.on, s.copy) for s in answered if s.copy]
+    )
+    return answered
 
 
 def copy_of(order: Order, outcome: Outcome) -> Copy | None:

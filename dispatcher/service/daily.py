@@ -27,12 +27,13 @@ from dispatcher.errors import (
     Refused,
     Unavailable,
 )
-from dispatcher.ports import Destination, Ledger, Mailbox, Outcome
+from dispatcher.ports import Copy, Destination, Ledger, Mailbox, Outcome
 from dispatcher.service.bordereau import deliver, due, listing, moment_of, newest_moment
 from dispatcher.service.desk import Desk
 from dispatcher.service.gate import wait_at
 from dispatcher.service.lanes import Ended, Lane, Lanes
 from dispatcher.service.names import Names
+from dispatcher.service.purge import pages
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ class _Page:
     made_at: datetime
     order: str
     intended_at: datetime
+    sha256: str
     count: int = 0
     reference: str | None = None
     because: str = ""
@@ -215,7 +217,13 @@ class DailyLists:
         intended_at = (trouble.intended_at if trouble else None) or page.made_at
         order = Order(_order_id(lane, page.on), site, target, document, intended_at)
         self._flying[lane] = _Page(
-            lane, page.on, page.made_at, order.id, intended_at, count=len(page.lines)
+            lane,
+            page.on,
+            page.made_at,
+            order.id,
+            intended_at,
+            document.sha256,
+            count=len(page.lines),
         )
         return partial(deliver, order, self._desk.page_destination(site, target))
 
@@ -250,7 +258,10 @@ class DailyLists:
     def _recorded(self, page: _Page, outcome: Outcome) -> None:
         following = page.reference is not None
         match outcome:
-            case Receipt():
+            case Receipt(reference=reference):
+                # First that it is to be deleted: it bears names.
+                copy = Copy(page.order, reference, page.sha256)
+                pages.remember(self._desk, [(page.lane, page.on, copy)])
                 self._ended(page)
                 _log.info("bordereau_delivered", count=page.count, **_names(page))
             case Accepted():

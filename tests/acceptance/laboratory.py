@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -163,12 +164,13 @@ sites:
     # --- what is there
 
     def files(self, site: str) -> dict[str, bytes]:
-        """Return the files that a site's staff sees."""
-        return {
-            path.name: path.read_bytes()
-            for path in self.folder(site).iterdir()
-            if not path.name.startswith(".")
-        }
+        """Return the files that a site's staff sees; one may vanish meanwhile."""
+        found = {}
+        for path in self.folder(site).iterdir():
+            if not path.name.startswith("."):
+                with suppress(FileNotFoundError):
+                    found[path.name] = path.read_bytes()
+        return found
 
     def leftovers(self) -> list[str]:
         """Return the temporary files that lie in any site's folder."""

@@ -242,6 +242,7 @@ def test_the_size_of_a_bal_by_the_guide_and_as_measured(
 def test_killed_in_a_purge_everything_due_goes_once_and_nothing_else(
     laboratory: Laboratory, bal: Bal, secrets: Secrets
 ) -> None:
+    usual(laboratory, ", max_deletions_per_run: 30, max_share: 100%")
     rng = random.Random(20261121)
     now = SystemClock().now()
     sendings = scenario.certificates(13, 300, list(SITES), now)
@@ -249,7 +250,6 @@ def test_killed_in_a_purge_everything_due_goes_once_and_nothing_else(
     strangers = foreign.all_kinds(rng, now, recipient=RECIPIENT)
     theirs = dict(zip(bal.append_all([s.raw for s in strangers]), strangers, strict=True))
     bal.append_all([s.raw for s in sendings])
-    usual(laboratory, ", max_deletions_per_run: 30, max_share: 100%")
     laboratory.command("run", "--once", deadline=240)
     assert laboratory.status()["balance"]["delivered"] == 300
     laboratory.ahead = "+73h"

@@ -31,8 +31,6 @@ from tests.architecture.texts import (
 )
 
 EVERY: Final = pytest.mark.parametrize("path", documents(), ids=name_of)
-# Named as what a later version will have, never as what can be typed today.
-LATER: Final = {"purge"}
 
 
 _COMMAND: Final = re.compile(r"(?:\S*/|sudo -u sidep-dispatcher )?sidep-dispatcher +(\S.*)")
@@ -74,13 +72,6 @@ def test_every_command_that_a_document_shows_exists(path: Path) -> None:
 def test_every_command_is_in_the_changelog_and_explains_itself(name: str) -> None:
     assert f"`{name}`" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert commands()[name].help
-
-
-def test_commands_of_later_versions_are_not_there_yet() -> None:
-    """When one arrives, the README's list of what is missing has to change."""
-    assert not LATER & set(commands())
-    missing = section(ROOT / "README.md", "## What is not in this version")
-    assert set(re.findall(r"`([a-z]+)`", missing)) >= LATER
 
 
 @EVERY

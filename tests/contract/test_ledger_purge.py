@@ -297,6 +297,10 @@ def test_a_note_is_remembered_changed_and_forgotten(ledger: AnyLedger) -> None:
         with ledger.writing() as writer:
             writer.note("brake lbm", value)
         assert ledger.memo("brake lbm") == value
+    with ledger.writing() as writer:
+        for name in ("page b", "page a", "Page c", "pages"):
+            writer.note(name, name)
+    assert list(ledger.memos("page ")) == ["page a", "page b"]
 
 
 # --- the trail

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -38,12 +39,24 @@ class FusedMailbox:
         return lambda *a, **k: self._fuse.around(lambda: found(*a, **k))
 
 
+@dataclass
+class Power:
+    """What all sites hang on in one life of the program."""
+
+    fuse: Fuse = field(default_factory=lambda: Fuse(None))
+    sites: list[FusedSite] = field(default_factory=list)
+
+    def documents(self) -> list[bytes]:
+        """Return what lies on all sites."""
+        return [o.document.content for s in self.sites for o in s.inner.documents.values()]
+
+
 class FusedSite:
     """A folder that can lose power before and after each file that it removes."""
 
-    def __init__(self) -> None:
+    def __init__(self, power: Power) -> None:
         self.inner = MemoryDestination()
-        self.fuse = Fuse(None)
+        self._power = power
 
     def deliver(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
         return self.inner.deliver(orders)
@@ -58,7 +71,7 @@ class FusedSite:
         return self.inner.spool_left(references)
 
     def remove(self, copy: Copy) -> Removal:
-        return self.fuse.around(lambda: self.inner.remove(copy))
+        return self._power.fuse.around(lambda: self.inner.remove(copy))
 
     def check(self) -> Iterable[Finding]:
         return []
@@ -73,9 +86,10 @@ def sent() -> tuple[tuple[Sending, ...], tuple[Sending, ...]]:
     return tuple(gone), tuple(kept)
 
 
-def laboratory() -> tuple[Office, FusedSite]:
-    office, site = Office(), FusedSite()
-    office.destinations = dict.fromkeys(office.destinations, site)
+def laboratory() -> tuple[Office, Power]:
+    office, power = Office(), Power()
+    power.sites = [FusedSite(power) for _ in office.destinations]
+    office.destinations = dict(zip(office.destinations, power.sites, strict=True))
     for sending in itertools.chain(*sent()):
         office.mailbox.append(sending.raw, internal_at=office.clock.now())
     office.mailbox.append(FOREIGN, internal_at=office.clock.now(), flags=["\\Deleted"])
@@ -83,13 +97,13 @@ def laboratory() -> tuple[Office, FusedSite]:
     work.turn(impatient=True)
     work.purge()
     office.clock.go(timedelta(hours=72))
-    return office, site
+    return office, power
 
 
-def live(office: Office, site: FusedSite, moment: int | None) -> bool:
+def live(office: Office, power: Power, moment: int | None) -> bool:
     """Run the program from its start to the end of a purge; return whether it was killed."""
     fuse = Fuse(moment)
-    site.fuse = fuse
+    power.fuse = fuse
     office.mailbox.close()
     ledger: Any = FusedLedger(office.ledger, fuse)
     mailbox: Any = FusedMailbox(office.mailbox, fuse)
@@ -105,13 +119,11 @@ def live(office: Office, site: FusedSite, moment: int | None) -> bool:
     return False
 
 
-def assert_exactly_what_was_due_is_gone(office: Office, site: FusedSite) -> None:
+def assert_exactly_what_was_due_is_gone(office: Office, power: Power) -> None:
     (_, (kept,)) = sent()
     assert list(office.mailbox.messages().values()) == [kept.raw, FOREIGN]
     assert office.mailbox.flags()[4] == {"\\Deleted"}
-    assert [order.document.content for order in site.inner.documents.values()] == [
-        kept.truth.document
-    ]
+    assert power.documents() == [kept.truth.document]
     states = Counter(entry.state for entry in office.ledger.entries())
     assert states == {State.PURGED: 2, State.DELIVERED: 1}
     assert office.ledger.balance().difference == 0
@@ -139,19 +151,19 @@ def test_a_purge_has_more_than_a_few_moments() -> None:
 @pytest.mark.parametrize("first", range(MOMENTS))
 def test_two_crashes_anywhere_still_mean_one_proven_deletion_each(first: int) -> None:
     for second in range(first % 3, MOMENTS + 4, 3):
-        office, site = laboratory()
-        assert live(office, site, first)
-        live(office, site, second)
+        office, power = laboratory()
+        assert live(office, power, first)
+        live(office, power, second)
         for _ in range(3):
             office.clock.go(timedelta(hours=1))
-            live(office, site, None)
-        assert_exactly_what_was_due_is_gone(office, site)
+            live(office, power, None)
+        assert_exactly_what_was_due_is_gone(office, power)
 
 
 def test_the_suite_sees_a_deletion_without_its_line() -> None:
-    office, site = laboratory()
-    live(office, site, None)
-    assert_exactly_what_was_due_is_gone(office, site)
+    office, power = laboratory()
+    live(office, power, None)
+    assert_exactly_what_was_due_is_gone(office, power)
     office.ledger.book.traces.pop()
     with pytest.raises(AssertionError):
-        assert_exactly_what_was_due_is_gone(office, site)
+        assert_exactly_what_was_due_is_gone(office, power)

@@ -500,6 +500,9 @@ class MemoryLedger:
     def memo(self, name: str) -> str | None:
         return self.book.memos.get(name)
 
+    def memos(self, prefix: str) -> Mapping[str, str]:
+        return {k: v for k, v in sorted(self.book.memos.items()) if k.startswith(prefix)}
+
     def past_term(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
         return tuple(
             sorted(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from functools import cache
 from typing import Any
 
@@ -17,9 +18,11 @@ from dispatcher.core.certificate import PdfText
 from dispatcher.core.delivery import Removal
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import DeliveryState, Entry, State
+from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Months, Terms, Undelivered, after
 from dispatcher.errors import Refused, Unavailable
 from dispatcher.ports import Copy, Shown
+from dispatcher.service.bordereau import bordereau, send
 from dispatcher.service.decisions import Decisions, Person
 from dispatcher.service.desk import Policy, Purging
 from dispatcher.service.purge import Report
@@ -595,6 +598,30 @@ def test_a_copy_that_a_person_vouched_for_is_found_by_its_document(
     purge(office)
     assert report.mails == 1
     assert (documents(office), states(office)) == (0, {State.PURGED})
+
+
+def test_a_list_of_the_day_goes_like_what_it_lists(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    arrive(office, three)
+    turn(office).purge()
+    site = FinessET(str(three[0].truth.site))
+    today = office.clock.now().date()
+    page = bordereau(site, today, office.desk(), [office.mailbox])
+    send(page, b"names", office.desk())
+    lying = office.at(str(site)).documents
+    assert (page.file_name, hashlib.sha256(b"names").hexdigest()) in lying
+    ends = datetime.combine(today, time(), PARIS) + HOURS_72
+    go_to(office, ends - timedelta(minutes=1))
+    purge(office)
+    assert [name for name, _ in lying if name == page.file_name]
+    go_to(office, ends)
+    purge(office)
+    left = office.at(str(site)).documents
+    assert not [name for name, _ in left if name == page.file_name]
+    rules = [t.deed.rule for t in office.ledger.trail() if t.deed.entry is None]
+    assert rules == ["list of the day 72h"]
+    assert office.ledger.memos("page ") == {}
 
 
 # --- what comes again

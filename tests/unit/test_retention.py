@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from dispatcher.core.certificate import Facts, Result
+from dispatcher.core.ledger import Delivery, DeliveryState, Entry, Identity, State
+from dispatcher.core.message import MessageRef
 from dispatcher.core.paris import PARIS
-from dispatcher.core.retention import Months, Terms, due_at
+from dispatcher.core.retention import (
+    Doubt,
+    Due,
+    Months,
+    Terms,
+    Undelivered,
+    Why,
+    copy_due,
+    due_at,
+    forgotten_before,
+    mail_due,
+    term,
+    warning_of,
+)
+from dispatcher.core.routing import Kind
 
 RECEIVED = datetime(2021, 6, 29, 10, 0, tzinfo=UTC)
 SAMPLED = datetime(2021, 6, 28, 9, 15, tzinfo=PARIS)
@@ -158,3 +176,178 @@ def test_a_certificate_that_comes_after_its_term_is_due_already() -> None:
 def test_terms_may_be_longer_months_than_a_year() -> None:
     terms = Terms(positive=Months(18))
     assert due(Result.POSITIVE, terms=terms) == datetime(2022, 12, 28, tzinfo=PARIS)
+
+
+# --- each copy by itself
+
+MADE = RECEIVED + timedelta(minutes=5)
+FOLDER = Delivery(
+    "d", "dossier", Kind.FOLDER, DeliveryState.DELIVERED, reference="r", made_at=MADE
+)
+
+
+def entry(**changes: Any) -> Entry:
+    """Return a delivered negative certificate with one copy."""
+    values: dict[str, Any] = {
+        "id": "e",
+        "ref": MessageRef("lbm", 1, 1),
+        "identity": Identity(1, RECEIVED),
+        "received_at": RECEIVED,
+        "state": State.DELIVERED,
+        "result": Result.NEGATIVE,
+        "sampled_at": SAMPLED,
+        "deliveries": (FOLDER,),
+    }
+    return Entry(**{**values, **changes})
+
+
+TERM = SAMPLED + timedelta(hours=72)
+
+
+def test_mail_and_copy_go_at_the_term() -> None:
+    assert mail_due(entry(), Terms()) == Due(TERM, "negative 72h")
+    assert copy_due(entry(), FOLDER, Terms()) == Due(TERM, "negative 72h")
+
+
+@pytest.mark.parametrize(
+    ("made_at", "expected"),
+    [
+        pytest.param(TERM - timedelta(minutes=1), TERM, id="a minute before its term"),
+        pytest.param(TERM, TERM + timedelta(hours=24), id="at its term"),
+        pytest.param(
+            datetime(2021, 10, 30, 12, 0, tzinfo=PARIS),
+            datetime(2021, 10, 31, 11, 0, tzinfo=PARIS),
+            id="late, over the night that has 25 hours",
+        ),
+    ],
+)
+def test_a_copy_made_late_has_its_grace(made_at: datetime, expected: datetime) -> None:
+    late = replace(FOLDER, made_at=made_at)
+    found = copy_due(entry(deliveries=(late,)), late, Terms())
+    assert found.at == expected
+    assert (found.why is Why.LATE) is (expected != TERM)
+    assert mail_due(entry(deliveries=(late,)), Terms()).at == TERM, "the mail has no grace"
+
+
+def test_a_copy_of_an_unknown_hour_counts_from_the_reception() -> None:
+    old = replace(FOLDER, made_at=None)
+    assert copy_due(entry(deliveries=(old,)), old, Terms()).at == TERM
+
+
+@pytest.mark.parametrize("state", [DeliveryState.DELIVERING, DeliveryState.IN_DOUBT])
+def test_nothing_of_the_mail_goes_while_a_delivery_is_under_way(state: DeliveryState) -> None:
+    going = replace(FOLDER, id="x", state=state)
+    found = entry(state=State.PENDING, deliveries=(FOLDER, going))
+    assert mail_due(found, Terms(undelivered=Undelivered.EXPIRE)) == Due(
+        None, "negative 72h", Why.UNDER_WAY
+    )
+    assert copy_due(found, FOLDER, Terms()).at == TERM, "what was made goes at its term"
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.HELD])
+@pytest.mark.parametrize(
+    ("policy", "warned_at", "expected"),
+    [
+        pytest.param(Undelivered.HOLD, TERM - timedelta(hours=24), None, id="hold"),
+        pytest.param(Undelivered.EXPIRE, None, None, id="expire, nobody warned"),
+        pytest.param(Undelivered.EXPIRE, TERM - timedelta(hours=24), TERM, id="warned in time"),
+        pytest.param(Undelivered.EXPIRE, TERM - timedelta(hours=4), TERM, id="warned just so"),
+        pytest.param(
+            Undelivered.EXPIRE,
+            TERM + timedelta(hours=1),
+            TERM + timedelta(hours=5),
+            id="warned late",
+        ),
+    ],
+)
+def test_the_undelivered_goes_by_the_setting_and_never_without_a_warning(
+    state: State, policy: Undelivered, warned_at: datetime | None, expected: datetime | None
+) -> None:
+    found = entry(state=state, deliveries=(), warned_at=warned_at)
+    assert mail_due(found, Terms(undelivered=policy)).at == expected
+
+
+@pytest.mark.parametrize("state", [State.EXPIRED, State.DUPLICATE])
+def test_what_was_discarded_or_came_before_goes_at_its_term(state: State) -> None:
+    assert mail_due(entry(state=state, deliveries=()), Terms()).at == TERM
+
+
+@pytest.mark.parametrize(
+    ("kept_until", "expected"),
+    [
+        pytest.param(TERM + timedelta(days=9), TERM + timedelta(days=9), id="longer"),
+        pytest.param(TERM - timedelta(days=1), TERM, id="shorter than its term"),
+    ],
+)
+def test_a_person_keeps_mail_and_copy_longer_and_never_shorter(
+    kept_until: datetime, expected: datetime
+) -> None:
+    found = entry(kept_until=kept_until)
+    assert mail_due(found, Terms()).at == expected
+    assert copy_due(found, FOLDER, Terms()).at == expected
+
+
+@pytest.mark.parametrize(
+    ("sampled_at", "result", "rule", "doubt"),
+    [
+        pytest.param(SAMPLED, Result.NEGATIVE, "negative 72h", None, id="negative"),
+        pytest.param(SAMPLED, Result.POSITIVE, "positive 6 months", None, id="positive"),
+        pytest.param(SAMPLED, Result.UNDETERMINED, "other 72h", None, id="other"),
+        pytest.param(
+            None,
+            Result.NEGATIVE,
+            "unreadable 6 months from reception",
+            Doubt.UNREAD,
+            id="time unread",
+        ),
+        pytest.param(
+            RECEIVED + timedelta(days=1),
+            Result.NEGATIVE,
+            "negative 72h from reception",
+            Doubt.FUTURE,
+            id="future",
+        ),
+        pytest.param(
+            datetime(1999, 1, 1, tzinfo=UTC),
+            Result.POSITIVE,
+            "positive 6 months from reception",
+            Doubt.ANCIENT,
+            id="long ago",
+        ),
+    ],
+)
+def test_a_term_names_its_rule_and_its_doubt(
+    sampled_at: datetime | None, result: Result, rule: str, doubt: Doubt | None
+) -> None:
+    found = term(entry(sampled_at=sampled_at, result=result), Terms())
+    assert (found.rule, found.doubt) == (rule, doubt)
+
+
+@pytest.mark.parametrize(
+    ("left", "hours"),
+    [
+        (timedelta(hours=24, seconds=1), None),
+        (timedelta(hours=24), 24),
+        (timedelta(hours=4, seconds=1), 24),
+        (timedelta(hours=4), 4),
+        (timedelta(hours=-9), 4),
+    ],
+)
+def test_warnings_are_due_so_many_hours_before_a_term(
+    left: timedelta, hours: int | None
+) -> None:
+    assert warning_of(left) == hours
+
+
+@pytest.mark.parametrize(
+    ("now", "before"),
+    [
+        pytest.param((2021, 8, 31), (2021, 2, 28), id="31 August back to 28 February"),
+        pytest.param((2021, 6, 1), (2020, 12, 1), id="over the new year"),
+    ],
+)
+def test_a_purged_certificate_is_known_for_six_months(
+    now: tuple[int, int, int], before: tuple[int, int, int]
+) -> None:
+    at = datetime(*now, 12, tzinfo=PARIS)
+    assert forgotten_before(at) == datetime(*before, tzinfo=PARIS)

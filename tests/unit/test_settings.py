@@ -509,6 +509,9 @@ def test_a_mistake_in_a_mailbox_is_told_with_its_place(
         pytest.param("retention: {site_copy_grace: 1 month}", "6:30: ", id="months of grace"),
         pytest.param("retention: {undelivered: drop}", "6:26: ", id="an unknown word"),
         pytest.param("retention: {max_deletions_per_run: 0}", "6:36: ", id="no deletion"),
+        pytest.param("retention: {max_share: 0}", "6:24: retention.max_share", id="no share"),
+        pytest.param("retention: {max_share: 101%}", "6:24: ", id="more than all"),
+        pytest.param("retention: {max_share: half}", "6:24: ", id="a share in words"),
         pytest.param("metrics: {listen: 9464}", "6:19: metrics.listen: ", id="a port alone"),
         pytest.param("metrics: {listen: '127.0.0.1:x'}", "6:19: ", id="no port"),
         pytest.param("cups: /run/cups/cups.sock", "6:7: cups: a table", id="a bare socket"),
@@ -667,9 +670,17 @@ def test_what_this_version_checks_and_does_not_use_is_said_aloud(path: Path) -> 
     # The mailbox's own address differs from the recipients'.
     text = box(TOKEN, "username: box@b.fr") + LATER
     said = load(path, text).not_in_effect()
-    assert [sentence.split(":")[0] for sentence in said] == ["retention", "alerts", "metrics"]
-    said = load(path, box()).not_in_effect()
-    assert [sentence.split(":")[0] for sentence in said] == ["retention"]
+    assert [sentence.split(":")[0] for sentence in said] == ["alerts", "metrics"]
+    assert load(path, box()).not_in_effect() == ()
+
+
+@pytest.mark.parametrize(("text", "found"), [("50%", 0.5), ("0.25", 0.25), ("100 %", 1.0)])
+def test_a_share_is_written_in_per_cent_or_as_a_number(
+    path: Path, text: str, found: float
+) -> None:
+    assert (
+        load(path, box() + f"retention: {{max_share: {text}}}\n").retention.max_share == found
+    )
 
 
 def test_settings_for_later_are_kept(path: Path) -> None:

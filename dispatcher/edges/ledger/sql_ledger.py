@@ -266,6 +266,14 @@ class SqlLedger:
         with self._reading() as connection:
             return reading.lacking_keyword(connection, mailbox, uidvalidity)
 
+    def memos(self, prefix: str) -> Mapping[str, str]:
+        """See `ports.Ledger.memos`."""
+        query = select(MEMO.c.name, MEMO.c.value).where(MEMO.c.name.startswith(prefix))
+        with self._reading() as connection:
+            found = connection.execute(query.order_by(MEMO.c.name)).all()
+        # LIKE takes no notice of case.
+        return {name: value for name, value in found if name.startswith(prefix)}
+
     # --- deletion at the term, and its trail
 
     def past_term(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:

@@ -25,6 +25,7 @@ from dispatcher.service.purge.brakes import (
 from dispatcher.service.purge.copies import Copies, changed
 from dispatcher.service.purge.due import Plan
 from dispatcher.service.purge.mails import Mails
+from dispatcher.service.purge.pages import Pages
 from dispatcher.service.purge.told import is_news
 from dispatcher.service.whereabouts import Whereabouts
 
@@ -70,6 +71,7 @@ class Purge:
         self._desk = desk
         self._whereabouts = whereabouts
         self._copies = Copies(mailbox, desk, patience=patience)
+        self._pages = Pages(desk, patience=patience)
         self._mails = Mails(mailbox, desk, whereabouts)
         self._clock = ClockWatch()
         self._not_before = 0.0
@@ -153,6 +155,7 @@ class Purge:
         located = self._as_now(entry for entry in plan.entries if entry.id not in unsure)
         again = changed(desk.ledger.changed_copies())
         copies += self._copies.remove([*located.copies, *again])
+        copies += self._pages.remove()
         sure = self._as_now(located.mails).mails
         gone = self._mails.record_gone(sure) if settled else 0
         mails = self._mails.remove([entry for entry in sure if entry.present])
