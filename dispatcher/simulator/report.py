@@ -6,11 +6,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from dispatcher.registry.matching import Choice
 from dispatcher.simulator.campaign import Addressed, Campaign, Message
+from dispatcher.simulator.cases import Truth
 from dispatcher.simulator.channels import Channel
 from dispatcher.simulator.smtp_line import Sent
 
@@ -18,6 +19,8 @@ Json = dict[str, Any]
 
 # The shape's own number: another one when a key changes its meaning.
 SHAPE: Final = 1
+# Clocks may differ by so much before a time counts as one to come.
+_SKEW: Final = timedelta(hours=1)
 _STATES: Final = ("delivered", "held", "duplicate", "foreign")
 
 
@@ -146,7 +149,7 @@ def _line(message: Message, sent: Sent, at: datetime) -> Json:
         "file_number": one.dossier.exam.file_number,
         "case": sending.case,
         "flags": list(sending.flags),
-        "expected": _expected(message),
+        "expected": _expected(message.sending.truth, at),
         "sent": {
             "accepted": sent.accepted,
             "code": sent.code,
@@ -158,8 +161,9 @@ def _line(message: Message, sent: Sent, at: datetime) -> Json:
     }
 
 
-def _expected(message: Message) -> Json:
-    truth = message.sending.truth
+def _expected(truth: Truth, at: datetime) -> Json:
+    # A whole day may lie ahead (`--start`): what was sampled after it arrived cannot be.
+    ahead = truth.sampled_at is not None and truth.sampled_at > at + _SKEW
     sha256 = None if truth.document is None else hashlib.sha256(truth.document).hexdigest()
     return {
         "state": truth.state,
@@ -168,7 +172,7 @@ def _expected(message: Message) -> Json:
         "file_number": truth.file_number,
         "result": truth.result,
         "sampled_at": None if truth.sampled_at is None else truth.sampled_at.isoformat(),
-        "counts_from": truth.counts_from,
+        "counts_from": "reception" if ahead else truth.counts_from,
         "replaces": truth.replaces,
         "sha256": sha256,
         "file_name": truth.file_name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -229,6 +229,16 @@ def test_a_result_that_no_target_takes_is_held_as_one_that_cannot_be_read_is(
         refused = one["expected"]["result"] in {None, "negatif"}
         assert one["expected"]["reason"] == ("target-refused" if refused else None)
     assert {one["expected"]["result"] for one in lines} > {None, "negatif"}
+
+
+def test_a_day_that_lies_ahead_counts_from_reception(choosing: campaign.Choose) -> None:
+    made = planned(choosing, count=200)
+    report = Report(made, 3)
+    for place, message in enumerate(made.messages()):
+        report.note(place, message, Sent(message.sending, 250, 1), NOW - timedelta(days=9))
+    lines = report.document()["messages"]
+    assert {one["expected"]["counts_from"] for one in lines} == {"reception"}
+    assert {one["expected"]["counts_from"] for one in truths(made)} == {"sampling"}
 
 
 def test_the_report_adds_up(choosing: campaign.Choose) -> None:
