@@ -30,7 +30,7 @@ from dispatcher.registry import mssante as mssante_file
 from dispatcher.registry.beginning import beginning
 from dispatcher.registry.changes import changes
 from dispatcher.registry.matching import choose
-from dispatcher.registry.oddities import Noted
+from dispatcher.registry.oddities import Noted, is_cut_off
 from dispatcher.registry.review import Ours, SiteReview, review, site_review
 from dispatcher.registry.values import Directory, Register
 from dispatcher.service.decisions import NotAsked
@@ -96,14 +96,15 @@ def check(
     body = _legal_body(ej, chosen)
     register_, noted = _read_finess(finess)
     directory, more = _read_mssante(mssante)
+    noted = (*noted, *more)
     found = review(body, register_, directory, ours=_ours(chosen, bal))
     if csv is not None:
         _write_csv(csv, shapes.review_csv(found))
     if as_json:
-        print_json(shapes.review_shape(found, (*noted, *more)))
+        print_json(shapes.review_shape(found, noted))
     elif csv != Path("-"):
-        views.print_review(found, (*noted, *more), compared=chosen is not None)
-    raise typer.Exit(Exit.ATTENTION if found.wrong else Exit.DONE)
+        views.print_review(found, noted, compared=chosen is not None)
+    raise _ended(noted, wrong=found.wrong)
 
 
 def why(
@@ -120,15 +121,16 @@ def why(
     chosen = _configuration(config)
     register_, noted = _read_finess(finess)
     directory, more = _read_mssante(mssante)
+    noted = (*noted, *more)
     found = site_review(number, register_, directory, ours=_ours(chosen, bal))
     past = None if chosen is None else _history(number, chosen)
     if as_json:
-        print_json(_why_shape(found, past, (*noted, *more)))
+        print_json(_why_shape(found, past, noted))
     else:
-        views.print_noted((*noted, *more))
+        views.print_noted(noted)
         views.print_why(found, past)
     wrong = found.choice.address is None or any(remark.wrong for remark in found.remarks)
-    raise typer.Exit(Exit.ATTENTION if wrong else Exit.DONE)
+    raise _ended(noted, wrong=wrong)
 
 
 def diff(
@@ -165,8 +167,7 @@ def diff(
     else:
         views.print_noted(odd)
         views.print_changes(found, len(sites))
-    moved = any(change.moves_mail for change in found)
-    raise typer.Exit(Exit.ATTENTION if moved else Exit.DONE)
+    raise _ended(odd, wrong=any(change.moves_mail for change in found))
 
 
 def init(
@@ -265,6 +266,11 @@ def _read_mssante(path: Path) -> tuple[Directory, tuple[Noted, ...]]:
 
 
 # --- what they answer -----------------------------------------------------------------
+
+
+def _ended(noted: Iterable[Noted], *, wrong: bool) -> typer.Exit:
+    """Return the end of a command; no answer made from half a register is a good one."""
+    return typer.Exit(Exit.ATTENTION if wrong or is_cut_off(noted) else Exit.DONE)
 
 
 def _why_shape(found: SiteReview, past: Json | None, noted: Iterable[Noted]) -> Json:

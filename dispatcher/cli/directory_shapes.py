@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from dispatcher.cli.shapes import Json
 from dispatcher.registry.changes import Change
 from dispatcher.registry.matching import Choice
-from dispatcher.registry.oddities import Noted
+from dispatcher.registry.oddities import Noted, is_cut_off
 from dispatcher.registry.review import Remark, Review, SiteReview
 from dispatcher.registry.values import Bal, Establishment
 
@@ -75,11 +75,11 @@ def noted_shape(noted: Noted) -> Json:
     }
 
 
-def review_shape(review: Review, noted: Iterable[Noted]) -> Json:
+def review_shape(review: Review, noted: Sequence[Noted]) -> Json:
     """Return the document of `directory check --json`."""
     return {
         "legal_body": {"finess": str(review.legal_body), "name": review.name or None},
-        "wrong": review.wrong,
+        "wrong": review.wrong or is_cut_off(noted),
         "sites": [site_shape(site) for site in review.sites],
         "remarks": [remark_shape(remark) for remark in review.all_remarks],
         "oddities": [noted_shape(one) for one in noted],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from dispatcher.cli.screen import local, notes, plain, print_findings, print_table, screen
@@ -10,11 +10,11 @@ from dispatcher.cli.shapes import Json
 from dispatcher.ports import Finding
 from dispatcher.registry.changes import Change
 from dispatcher.registry.matching import Choice
-from dispatcher.registry.oddities import Noted
+from dispatcher.registry.oddities import Noted, is_cut_off
 from dispatcher.registry.review import Flaw, Remark, Review, SiteReview
 
 
-def print_review(found: Review, noted: Iterable[Noted], *, compared: bool) -> None:
+def print_review(found: Review, noted: Sequence[Noted], *, compared: bool) -> None:
     """Print what becomes of each site's certificates, and what to look at."""
     print_noted(noted)
     if not compared:
@@ -26,7 +26,7 @@ def print_review(found: Review, noted: Iterable[Noted], *, compared: bool) -> No
         empty="no site",
     )
     print_findings(_finding(remark) for remark in found.all_remarks)
-    if not found.wrong:
+    if not found.wrong and not is_cut_off(noted):
         screen().print("[green]Nothing is wrong.[/]")
 
 
@@ -44,7 +44,8 @@ def _finding(remark: Remark) -> Finding:
 def print_noted(noted: Iterable[Noted]) -> None:
     """Print what is odd in the registers' files, beside the answer."""
     for one in noted:
-        notes().print(f"[yellow]warning[/] {plain(one)}", soft_wrap=True)
+        level = "[red]problem[/]" if is_cut_off([one]) else "[yellow]warning[/]"
+        notes().print(f"{level} {plain(one)}", soft_wrap=True)
 
 
 def print_why(found: SiteReview, past: Json | None) -> None:

@@ -170,6 +170,18 @@ def test_oddities_are_told_beside_the_answer(office: Office) -> None:
     assert "finess.csv" not in ended.out
 
 
+def test_half_a_register_never_passes_for_a_good_answer(office: Office) -> None:
+    text = office.mssante.read_text(encoding="utf-8")
+    office.write("mssante.txt", text[:-45])
+    ended = office.check("--json")
+    assert (ended.status, ended.document["wrong"]) == (1, True)
+    assert ended.document["remarks"] == []
+    assert [one["oddity"] for one in ended.document["oddities"]] == ["cut-off"]
+    told = office.check()
+    assert (told.status, "Nothing is wrong" in told.out) == (1, False)
+    assert "download it again" in told.err
+
+
 # --- why ---------------------------------------------------------------------------------
 
 
