@@ -24,8 +24,9 @@ from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
 from dispatcher.edges.pdf import PdfInspector
+from dispatcher.edges.systemd import SystemdNotifier
 from dispatcher.errors import ConfigInvalid
-from dispatcher.ports import Destination, Mailbox, Paper
+from dispatcher.ports import Destination, Mailbox, Paper, Supervisor
 from dispatcher.service.desk import Desk, Policy, Reader
 from dispatcher.service.gate import target_of
 from dispatcher.settings import MailboxSettings, Settings
@@ -154,7 +155,13 @@ def open_desk(chosen: Configuration, rules: RulesInForce | None = None) -> Itera
         _printing(chosen) as server,
     ):
         destinations = Destinations(ledger, in_force, server)
-        yield Desk(ledger, CLOCK, reader(chosen, inspector, in_force), destinations.find)
+        yield Desk(
+            ledger,
+            CLOCK,
+            reader(chosen, inspector, in_force),
+            destinations.find,
+            helpers={"print worker": server.at_work_for},
+        )
 
 
 @contextmanager
@@ -175,6 +182,11 @@ def ledger_path(chosen: Configuration) -> Path:
 def daemon_lock(chosen: Configuration) -> DaemonLock:
     """Return the lock that keeps a second service off the same ledger."""
     return DaemonLock(chosen.settings.ledger, clock=CLOCK)
+
+
+def supervisor() -> Supervisor:
+    """Return the service manager that started this process; it may be none."""
+    return SystemdNotifier()
 
 
 def is_running(chosen: Configuration) -> bool:

@@ -46,12 +46,17 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The ports and the reader: what the work on a mailbox needs."""
+    """The ports and the reader: what the work on a mailbox needs.
+
+    `helpers` are shared by the mailboxes and tell for how many seconds they have been at
+    one piece of work; a name for each.
+    """
 
     ledger: Ledger
     clock: Clock
     reader: Reader
     destination: FindDestination
+    helpers: Mapping[str, Callable[[], float]] = field(default_factory=dict)
 
     @property
     def policy(self) -> Policy:
