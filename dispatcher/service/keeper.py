@@ -61,14 +61,16 @@ class Keeper:
 
     def look(self) -> None:
         """Look once: feed the supervisor's watchdog, or say who is stuck."""
+        overslept = self._overslept()
         self._ask_ledger()
-        stuck = () if self._overslept() else self._pulses.stuck(self._step)
+        stuck = () if overslept else self._pulses.stuck(self._step)
         if stuck:
             self._supervisor_is_told(stuck)
         else:
             self._supervisor.alive()
             self._tell_numbers()
         self._report(stuck)
+        self._looked_at = self._desk.clock.monotonic()
 
     def _work(self) -> None:
         while self.broken is None and not self._ended.wait(self._between):
@@ -76,9 +78,7 @@ class Keeper:
 
     def _overslept(self) -> bool:
         """Whether this look comes so late that the whole machine must have stood still."""
-        now = self._desk.clock.monotonic()
-        before, self._looked_at = self._looked_at, now
-        return now - before > self._step
+        return self._desk.clock.monotonic() - self._looked_at > self._step
 
     def _ask_ledger(self) -> None:
         try:
