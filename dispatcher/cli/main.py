@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.cli import bordereau, checks, decide, demo, exits, look, read, run, schema
+from dispatcher.cli import (
+    bordereau,
+    checks,
+    decide,
+    demo,
+    exits,
+    first,
+    look,
+    read,
+    run,
+    schema,
+)
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.screen import print_error
 from dispatcher.errors import DispatcherError
@@ -18,7 +29,6 @@ app = typer.Typer(
     name="sidep-dispatcher",
     help="Brings SI-DEP certificates from a shared mailbox to each laboratory site, once.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -40,7 +50,7 @@ def _common(
     """Options before the command."""
 
 
-for _module in (run, checks, read, look, decide, bordereau, demo, schema):
+for _module in (first, run, checks, read, look, decide, bordereau, demo, schema):
     _module.register(app)
 
 
