@@ -49,8 +49,9 @@ wheel: | $(UV)  ## build the package into dist/
 deb: | packages $(UV)  ## build the Debian package into dist/
 	@packaging/build_deb.sh $(UV)
 
-debtest: $(ALL_EXTRAS)  ## build, install, upgrade, remove and purge it in a fresh Debian (root)
-	$(BIN)/pytest -q --timeout 1800 tests/packaging
+debtest: packages $(ALL_EXTRAS)  ## build, install, upgrade, remove and purge it in a fresh Debian (root)
+	@command -v debootstrap >/dev/null || apt-get install -y -qq --no-install-recommends debootstrap
+	UV=$(abspath $(UV)) $(BIN)/pytest -m deb --timeout 1800 tests/packaging
 
 packages:  ## the Debian packages that the tests need
 	@tests/packages.sh

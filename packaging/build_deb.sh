@@ -9,14 +9,14 @@ uv=$(realpath "$1")
 python=/usr/bin/python3
 final=/opt/sidep-dispatcher
 work=$PWD/build/deb
-tree=$work/root$final
+tree=$work/tree$final
 
 [ -x "$python" ] || { echo "Debian's python3 is needed: apt-get install python3 python3-venv" >&2; exit 1; }
 minor=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 next=$("$python" -c 'import sys; print("%d.%d" % (sys.version_info[0], sys.version_info[1] + 1))')
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 rm -rf "$work"
-mkdir -p "$work/root" dist
+mkdir -p "$work/tree" dist
 
 # --- the program and what it needs, exactly as locked
 "$uv" build --quiet --wheel --out-dir "$work"
@@ -43,7 +43,7 @@ printf '#!%s/bin/python -I\nimport sys\nfrom dispatcher.cli.main import main\nsy
   "$final" >"$tree/bin/sidep-dispatcher"
 chmod 755 "$tree/bin/sidep-dispatcher"
 # Compiled here, so that nothing is written when it runs; checked by nothing that changes.
-"$python" -m compileall -q --invalidation-mode unchecked-hash -s "$work/root" -p / "$tree/lib" >/dev/null
+"$python" -m compileall -q --invalidation-mode unchecked-hash -s "$work/tree" -p / "$tree/lib" >/dev/null
 
 # --- what lies elsewhere
 for shell in bash zsh fish; do
