@@ -1,12 +1,16 @@
-"""A fresh Debian in a directory of its own, with the network of this machine."""
+"""A fresh Debian in a directory of its own, with the network of this machine; bootable."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+from tests.acceptance.laboratory import DEADLINE, until
 from tests.architecture.generate import ROOT
 
 # Made once, then copied for each run; `make clean` removes it.
@@ -19,21 +23,25 @@ _ENTER = (
 
 
 class Debian:
-    """A Debian below `top`; nothing of it runs but what `run` starts."""
+    """A Debian below `top`; nothing of it runs but what `run` starts, unless it is booted."""
 
     def __init__(self, top: Path) -> None:
         if os.geteuid() != 0:
             raise RuntimeError("installing into a fresh Debian needs root")
         self.root = top / "debian"
+        self._leader = ""
         subprocess.run(["cp", "-a", _base(), self.root], check=True)
         shutil.copy("/etc/resolv.conf", self.root / "etc" / "resolv.conf")
 
     def run(self, *words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a program inside, with nothing to read and mounts that end with it."""
+        if self._leader:
+            enter = ["nsenter", "--target", self._leader, "--all"]
+        else:
+            enter = ["unshare", "--mount", "sh", "-ec", _ENTER, "sh", str(self.root)]
         ended = subprocess.run(
             [
-                "unshare", "--mount", "sh", "-ec", _ENTER, "sh", str(self.root),
-                "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
+                *enter, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
                 "DEBIAN_FRONTEND=noninteractive", *map(str, words),
             ],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
@@ -42,11 +50,48 @@ class Debian:
             assert ended.returncode == 0, f"{words}\n{ended.stdout}\n{ended.stderr}"
         return ended
 
+    @contextlib.contextmanager
+    def booted(self) -> Iterator[None]:
+        """Boot it with its own systemd, in namespaces; meanwhile `run` runs beside it."""
+        with (self.root.parent / "boot.log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot",
+                    "--resolv-conf=off", "--console=pipe", f"--directory={self.root}",
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            until(lambda: self._first_process(process) != "", "the first process")
+            self._leader = self._first_process(process)
+            until(self._is_up, "systemd is up")
+            yield
+        finally:
+            leader, self._leader = self._leader, ""
+            if leader:
+                os.kill(int(leader), signal.SIGKILL)
+            process.wait(DEADLINE)
+
+    @staticmethod
+    def _first_process(process: subprocess.Popen[bytes]) -> str:
+        assert process.poll() is None, "the machine did not boot"
+        task = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        return task.read_text(encoding="ascii").strip()
+
+    def _is_up(self) -> bool:
+        ended = self.run("systemctl", "is-system-running", check=False)
+        return ended.stdout.strip() in {"running", "degraded"}
+
     def install(self, package: Path) -> str:
-        """Install or upgrade to a package's file, with what it depends on."""
+        """Install or upgrade to a package's file, with what it depends on.
+
+        Where the administrator and the package both changed a file of /etc, dpkg would ask:
+        the answer that it proposes is taken.
+        """
         shutil.copy(package, self.root / "srv" / package.name)
         return self.run(
             "apt-get", "install", "-y", "-qq", "--no-install-recommends",
+            "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
             f"/srv/{package.name}",
         ).stdout  # fmt: skip
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from dispatcher.simulator import scenario
+from tests.acceptance.laboratory import until
 from tests.architecture.generate import ROOT
 from tests.packaging.debian import Debian
 from tests.servers.dovecot import Bal
@@ -24,6 +25,7 @@ from tests.servers.dovecot import Bal
 pytestmark = [pytest.mark.deb, pytest.mark.slow]
 
 SITE = "990000010"
+UNIT = "sidep-dispatcher"
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
 
@@ -160,6 +162,80 @@ def test_from_a_fresh_debian_to_a_certificate_and_away_again(
     left = debian.all_files() - before
     assert {one for one in left if "sidep" in one or "__pycache__" in one} == set()
     assert len(documents(debian)) == 2, "the sites keep what they have"
+
+
+def test_a_booted_debian_runs_the_service_inside_its_walls(
+    package: Path, bal: Bal, tmp_path: Path
+) -> None:
+    """From the package to a certificate in its folder, by the steps of the page."""
+    debian = Debian(tmp_path)
+    debian.run("apt-get", "update", "-qq")
+    debian.install(package)
+    sendings = scenario.certificates(52, 3, [SITE], NOW)
+    with debian.booted():
+        debian.run("systemctl", "start", UNIT)
+        assert shown(debian, "ActiveState") == "inactive", "it waits for its configuration"
+        configure(debian, bal)
+        bal.deliver(sendings[0].raw)
+        debian.run("systemctl", "start", UNIT)
+        until(lambda: len(documents(debian)) == 1, "the first certificate")
+        assert_inside_its_walls(debian)
+
+        debian.run("systemctl", "reload", UNIT)
+        assert shown(debian, "ActiveState") == "active"
+
+        give_as_credential(debian)
+        debian.run("systemctl", "restart", UNIT)
+        bal.deliver(sendings[1].raw)
+        until(lambda: len(documents(debian)) == 2, "one by a password for root alone")
+
+        wedge(debian, bal)
+        until(lambda: shown(debian, "NRestarts") != "0", "the watchdog", deadline=180)
+        told = debian.run("journalctl", "-u", UNIT, "-o", "cat", "--no-pager").stdout
+        assert "part_makes_no_progress" in told
+        assert "result 'watchdog'" in told
+
+        debian.run("apt-get", "purge", "-y", "-qq", "sidep-dispatcher")
+        assert shown(debian, "ActiveState") == "inactive"
+
+
+def shown(debian: Debian, what: str) -> str:
+    return debian.run("systemctl", "show", UNIT, "-P", what).stdout.strip()
+
+
+def assert_inside_its_walls(debian: Debian) -> None:
+    main = shown(debian, "MainPID")
+    kernel = debian.run("cat", f"/proc/{main}/status").stdout
+    said = dict(line.split(":\t", 1) for line in kernel.splitlines() if ":\t" in line)
+    assert (said["Seccomp"], said["CapBnd"], said["NoNewPrivs"]) == ("2", "0" * 16, "1")
+    assert shown(debian, "NRestarts") == "0"
+
+
+def give_as_credential(debian: Debian) -> None:
+    """Put the password where root alone can read it."""
+    debian.run("install", "-d", "-m", "0700", "/etc/credstore")
+    kept = "/etc/credstore/sidep-dispatcher.lbm.password"
+    debian.run("mv", "/etc/sidep-dispatcher/lbm.password", kept)
+    debian.run("chown", "root:root", kept)
+    debian.run("chmod", "0600", kept)
+    debian.run("sed", "-i", "/password_file/d", "/etc/sidep-dispatcher/dispatcher.yaml")
+
+
+def wedge(debian: Debian, bal: Bal) -> None:
+    """Let the mailbox's next login hang on its password; the watchdog waits 20 s."""
+    debian.run("mkfifo", "-m", "0644", "/etc/sidep-dispatcher/hangs")
+    settings = "/etc/sidep-dispatcher/dispatcher.yaml"
+    debian.run("sed", "-i", "s#    username#    password_file: hangs\\n&#", settings)
+    folder = debian.path(f"/etc/systemd/system/{UNIT}.service.d")
+    folder.mkdir(parents=True)
+    (folder / "watchdog.conf").write_text(
+        "[Service]\nWatchdogSec=20s\nLoadCredential=\n", encoding="utf-8"
+    )
+    debian.run("chmod", "0640", "/etc/sidep-dispatcher/hangs")
+    debian.run("chgrp", "sidep-dispatcher", "/etc/sidep-dispatcher/hangs")
+    debian.run("systemctl", "daemon-reload")
+    debian.run("systemctl", "restart", UNIT)
+    bal.server.kick(bal)
 
 
 def assert_installed_and_waiting(debian: Debian) -> None:
