@@ -40,9 +40,16 @@ def test_the_unit_is_clean(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "")
 
 
-def test_the_unit_is_hardly_exposed() -> None:
+def test_the_unit_is_hardly_exposed(tmp_path: Path) -> None:
     ended = analyze("security", "--offline=yes", f"--threshold={EXPOSURE}", UNIT)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    # The tool can say no: the same unit without its walls.
+    bare = tmp_path / UNIT.name
+    walls = ("Protect", "Private", "Restrict", "System", "Capability", "User=")
+    lines = UNIT.read_text(encoding="utf-8").splitlines(keepends=True)
+    bare.write_text("".join(one for one in lines if not one.startswith(walls)), "utf-8")
+    ended = analyze("security", "--offline=yes", f"--threshold={EXPOSURE}", bare)
+    assert ended.returncode != 0
 
 
 @pytest.mark.parametrize("name", ["site-folders", "network", "credentials"])
