@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test check format lint types imports deps docs wheel packages clean help
+.PHONY: demo test check format lint types imports deps docs wheel packages deb debtest clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,13 @@ docs: $(STAMP)  ## write the pages that are made from the code
 
 wheel: | $(UV)  ## build the package into dist/
 	$(UV) build --quiet --wheel
+
+deb: | packages $(UV)  ## build the Debian package into dist/
+	@packaging/build_deb.sh $(UV)
+
+debtest: packages $(ALL_EXTRAS)  ## build, install, upgrade, remove and purge it in a fresh Debian (root)
+	@command -v debootstrap systemd-nspawn >/dev/null || apt-get install -y -qq --no-install-recommends debootstrap systemd-container
+	UV=$(abspath $(UV)) $(BIN)/pytest -m deb --timeout 1800 tests/packaging
 
 packages:  ## the Debian packages that the tests need
 	@tests/packages.sh

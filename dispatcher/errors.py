@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import FrameType
+
 
 class DispatcherError(Exception):
     """Base of every error this program raises on purpose.
@@ -69,8 +71,23 @@ def place_of(error: BaseException) -> str:
     place = ""
     trace = error.__traceback__
     while trace is not None:
-        module = trace.tb_frame.f_globals.get("__name__", "")
-        if module.startswith("dispatcher."):
-            place = f"in {module}:{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
+        place = _named(trace.tb_frame, trace.tb_lineno) or place
         trace = trace.tb_next
     return place
+
+
+def place_in(frame: FrameType | None) -> str:
+    """Return the innermost place of ours on a stack; see `place_of`."""
+    while frame is not None:
+        place = _named(frame, frame.f_lineno)
+        if place:
+            return place
+        frame = frame.f_back
+    return ""
+
+
+def _named(frame: FrameType, line: int) -> str:
+    module = frame.f_globals.get("__name__", "")
+    if not module.startswith("dispatcher."):
+        return ""
+    return f"in {module}:{frame.f_code.co_name}:{line}"

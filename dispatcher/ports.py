@@ -639,3 +639,40 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds on a clock that never goes back."""
         ...
+
+
+# --- who watches over the service ----------------------------------------------------------
+
+
+class Supervisor(Protocol):
+    """The service manager that started the program and restarts it when it is stuck.
+
+    `patience` is how many seconds it waits for the next `alive`; None: it does not watch.
+    No call raises, and none takes more than a few seconds.
+    """
+
+    patience: float | None
+
+    def ready(self, status: str) -> None:
+        """Say that the service works: after its start, and after `reloading`."""
+        ...
+
+    def reloading(self, now: float) -> None:
+        """Say that the rules are taken anew, `now` on the monotonic clock."""
+        ...
+
+    def status(self, text: str) -> None:
+        """Say in one line how it goes. It names no patient."""
+        ...
+
+    def alive(self) -> None:
+        """Say that every part of the service makes progress."""
+        ...
+
+    def stuck(self, what: str) -> None:
+        """Say that a part makes none: the service is to be restarted now."""
+        ...
+
+    def stopping(self, seconds: float) -> None:
+        """Say that the service ends, within so many seconds."""
+        ...

@@ -25,8 +25,9 @@ from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
 from dispatcher.edges.pdf import PdfInspector
+from dispatcher.edges.systemd import SystemdNotifier
 from dispatcher.errors import ConfigInvalid
-from dispatcher.ports import Destination, Mailbox, Paper
+from dispatcher.ports import Destination, Mailbox, Paper, Supervisor
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk, Policy, Purging, Reader
 from dispatcher.service.gate import target_of
@@ -169,8 +170,15 @@ def open_desk(
         _remembering(server, in_force, begin=serving),
     ):
         destinations = Destinations(ledger, in_force, server)
-        work = reader(chosen, inspector, in_force)
-        yield Desk(ledger, CLOCK, work, destinations.find, destinations.single, paper)
+        yield Desk(
+            ledger,
+            CLOCK,
+            reader(chosen, inspector, in_force),
+            destinations.find,
+            destinations.single,
+            paper,
+            {"print worker": server.at_work_for},
+        )
 
 
 @contextmanager
@@ -203,6 +211,11 @@ def ledger_path(chosen: Configuration) -> Path:
 def daemon_lock(chosen: Configuration) -> DaemonLock:
     """Return the lock that keeps a second service off the same ledger."""
     return DaemonLock(chosen.settings.ledger, clock=CLOCK)
+
+
+def supervisor() -> Supervisor:
+    """Return the service manager that started this process; it may be none."""
+    return SystemdNotifier()
 
 
 def is_running(chosen: Configuration) -> bool:

@@ -16,6 +16,7 @@ from dispatcher.cli import (
     demo,
     directory,
     exits,
+    first,
     look,
     proof,
     purge,
@@ -33,7 +34,6 @@ app = typer.Typer(
     name="sidep-dispatcher",
     help="Brings SI-DEP certificates from a shared mailbox to each laboratory site, once.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -56,8 +56,8 @@ def _common(
 
 
 for _module in (
-    run, checks, read, status, look, decide, purge, proof, bordereau, directory, demo,
-    simulate, schema,
+    first, run, checks, read, status, look, decide, purge, proof, bordereau, directory,
+    demo, simulate, schema,
 ):  # fmt: skip
     _module.register(app)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import threading
 from typing import Annotated
@@ -15,15 +16,21 @@ from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dispatcher.cli.schedule import schedule
 from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import balance_shape
+from dispatcher.ports import Clock, Supervisor
+from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk
+from dispatcher.service.keeper import Keeper
 from dispatcher.service.loop import Loops, MailboxLoop
 from dispatcher.service.once import Outcome, run_once
+from dispatcher.service.pulse import Pulses
 from dispatcher.service.watch import check_balance
 
 _log = structlog.get_logger(__name__)
 
 # Stopping drains what is under way inside this time (seconds), then goes all the same.
 _DRAIN = 8.0
+# What the end takes after that: helpers, the ledger's log, the last balance (seconds).
+_AFTER = 20.0
 # How often signals and the rules' file are looked at (seconds).
 _LOOK = 0.5
 
@@ -43,6 +50,7 @@ def run(
     if not once:
         for sentence in chosen.settings.not_in_effect():
             _log.warning("setting_is_not_in_effect", what=sentence)
+    supervisor = wiring.supervisor()
     rules = wiring.RulesInForce(chosen)
     with (
         wiring.daemon_lock(chosen),
@@ -54,7 +62,7 @@ def run(
         if once:
             outcome = run_once(mailboxes, desk)
         else:
-            serve(desk, mailboxes, rules, chosen)
+            serve(desk, mailboxes, rules, chosen=chosen, supervisor=supervisor)
         balance = check_balance(desk.ledger)
     if outcome is not None:
         _print_outcome(outcome, as_json=as_json)
@@ -66,37 +74,81 @@ def serve(
     desk: Desk,
     mailboxes: list[wiring.WithKeyword],
     rules: wiring.RulesInForce,
+    *,
     chosen: wiring.Configuration,
+    supervisor: Supervisor,
 ) -> None:
     """Run the loops until SIGTERM or SIGINT; take the rules anew on change and on SIGHUP."""
-    stop = threading.Event()
-    loops = Loops([MailboxLoop(one, desk, keyword=keyword) for one, keyword in mailboxes])
-    reload = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    signal.signal(signal.SIGHUP, lambda *_: reload.set())
+    # On SIGABRT, which is how a watchdog ends us: where each thread stood, no values.
+    faulthandler.enable()
+    asked = _Asked()
+    pulses = Pulses(desk.clock, desk.helpers)
+    loops = _loops(desk, mailboxes, pulses)
+    keeper = Keeper(desk, pulses, supervisor)
     lists = wiring.daily_lists(chosen, desk, wake=loops.wake)
     scheduler = schedule(desk, loops, lists)
     loops.start()
+    keeper.start()
     _log.info("service_started", mailboxes=len(mailboxes))
+    supervisor.ready(f"{len(mailboxes)} mailbox(es)")
+    alive = pulses.add("signals and rules")
+    broken = None
     try:
-        while not stop.wait(_LOOK) and loops.broken is None:
-            if reload.is_set():
-                reload.clear()
-                rules.reload()
-            else:
-                rules.reload_if_changed()
+        while broken is None and not asked.to_stop.wait(_LOOK):
+            alive.beat()
+            _take_rules(rules, supervisor, asked, desk.clock)
+            broken = loops.broken or keeper.broken
     finally:
-        until = desk.clock.monotonic() + _DRAIN
+        supervisor.stopping(_DRAIN + _AFTER)
+        keeper.stop()
         scheduler.shutdown(wait=False)
-        if lists is not None:
-            lists.stop(0)
-        ended = loops.stop(_DRAIN, desk.clock.monotonic)
-        if lists is not None:
-            lists.stop(until - desk.clock.monotonic())
+        ended = _drained(loops, lists, desk.clock)
         _log.info("service_stopped", drained=ended)
-    if loops.broken is not None:
-        raise loops.broken
+    if broken is not None:
+        raise broken
+
+
+def _drained(loops: Loops, lists: DailyLists | None, clock: Clock) -> bool:
+    """Stop all work within the time for it; return whether everything ended by itself."""
+    until = clock.monotonic() + _DRAIN
+    if lists is not None:
+        lists.stop(0)
+    ended = loops.stop(_DRAIN, clock.monotonic)
+    if lists is not None:
+        lists.stop(until - clock.monotonic())
+    return ended
+
+
+class _Asked:
+    """What signals ask of the service. Made in the main thread."""
+
+    def __init__(self) -> None:
+        self.to_stop = threading.Event()
+        self.to_reload = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.to_stop.set())
+        signal.signal(signal.SIGHUP, lambda *_: self.to_reload.set())
+
+
+def _take_rules(
+    rules: wiring.RulesInForce, supervisor: Supervisor, asked: _Asked, clock: Clock
+) -> None:
+    if not asked.to_reload.is_set():
+        rules.reload_if_changed()
+        return
+    asked.to_reload.clear()
+    supervisor.reloading(clock.monotonic())
+    rules.reload()
+    supervisor.ready("the rules file was read anew")
+
+
+def _loops(desk: Desk, mailboxes: list[wiring.WithKeyword], pulses: Pulses) -> Loops:
+    return Loops(
+        [
+            MailboxLoop(one, desk, keyword=keyword, pulse=pulses.add(f"mailbox {one.name}"))
+            for one, keyword in mailboxes
+        ]
+    )
 
 
 def _with_keywords(chosen: wiring.Configuration) -> list[wiring.WithKeyword]:

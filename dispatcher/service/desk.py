@@ -61,7 +61,9 @@ class Desk:
 
     `destination` takes certificates. `single` finds the same places for pages of our own,
     which come once, whatever the copies of a certificate; without it they are the same.
-    `paper` returns what draws such pages; without it there are none.
+    `paper` returns what draws such pages; without it there are none. `helpers` are shared
+    by the mailboxes and tell for how many seconds they have been at one piece of work; a
+    name for each.
     """
 
     ledger: Ledger
@@ -70,6 +72,7 @@ class Desk:
     destination: FindDestination
     single: FindDestination | None = None
     paper: Callable[[], Paper] | None = None
+    helpers: Mapping[str, Callable[[], float]] = field(default_factory=dict)
 
     @property
     def policy(self) -> Policy:

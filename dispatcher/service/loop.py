@@ -20,6 +20,7 @@ from dispatcher.errors import (
 )
 from dispatcher.ports import Mailbox
 from dispatcher.service.desk import Desk
+from dispatcher.service.pulse import AttendedMailbox, Pulse
 from dispatcher.service.round import Round
 
 _log = structlog.get_logger(__name__)
@@ -38,10 +39,13 @@ _LONGEST_WAIT: Final = 540.0
 class MailboxLoop:
     """The endless work on one mailbox, in one thread."""
 
-    def __init__(self, mailbox: Mailbox, desk: Desk, *, keyword: str | None) -> None:
-        self._mailbox = mailbox
+    def __init__(
+        self, mailbox: Mailbox, desk: Desk, *, keyword: str | None, pulse: Pulse | None = None
+    ) -> None:
+        self._pulse = pulse or Pulse(desk.clock)
+        self._mailbox = AttendedMailbox(mailbox, self._pulse)
         self._desk = desk
-        self._round = Round(mailbox, desk, keyword=keyword)
+        self._round = Round(self._mailbox, desk, keyword=keyword)
         self._stop = threading.Event()
         self._failures = 0
         self._seen = -1
@@ -62,8 +66,12 @@ class MailboxLoop:
             if pause is None:
                 self._wait_for_mail()
             else:
-                self._stop.wait(pause)
+                self._rest(pause)
         self._mailbox.close()
+
+    def _rest(self, seconds: float) -> None:
+        self._pulse.beat(seconds)
+        self._stop.wait(seconds)
 
     def stop(self) -> None:
         """Ask the loop to end; it does within seconds, even in IDLE. From any thread."""
@@ -159,7 +167,7 @@ class MailboxLoop:
             self._mailbox.wait(self._until_due())
         except (Unavailable, Refused) as error:
             self._failed(error)
-            self._stop.wait(self._pause())
+            self._rest(self._pause())
 
     def _until_followed(self) -> float:
         """Return when to ask again: soon while things move, seldom while paper is out."""
@@ -203,7 +211,13 @@ class Loops:
     @property
     def broken(self) -> DispatcherError | None:
         """Why one of them gave up, if one did."""
-        return next((loop.broken for loop in self._loops if loop.broken is not None), None)
+        for loop, thread in zip(self._loops, self._threads, strict=True):
+            if loop.broken is not None:
+                return loop.broken
+            if thread.ident is not None and not thread.is_alive():
+                # It ends by itself only when it is told to, or by a bug outside its turns.
+                return InvariantBroken(f"the work on the mailbox {loop.name} has ended")
+        return None
 
     def wake(self) -> None:
         """Let every mailbox be looked at now."""

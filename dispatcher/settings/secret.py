@@ -77,7 +77,10 @@ class Secret:
         if self.credentials is None:
             return None
         path = self.credentials / self.credential
-        return path if path.is_file() else None
+        try:
+            return path if path.is_file() else None
+        except OSError:  # a directory that is not ours to look into holds nothing for us
+            return None
 
     def _read(self, path: Path) -> str:
         try:

@@ -20,6 +20,7 @@ from dispatcher.core.ledger import (
     DeliveryState,
 )
 from dispatcher.settings.secret import variable
+from tests.architecture.manual import man_page
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = ROOT / "docs"
@@ -34,6 +35,7 @@ def pages() -> Mapping[Path, str]:
         DOCS / "reference" / "cli.md": command_page(),
         DOCS / "reference" / "settings.md": settings_page(),
         DOCS / "reference" / "routing.md": routing_page(),
+        DOCS / "man" / "sidep-dispatcher.1": man_page(commands()),
         architecture: with_diagrams(architecture.read_text(encoding="utf-8")),
     }
 

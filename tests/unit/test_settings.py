@@ -374,6 +374,15 @@ def test_a_secret_file_that_is_opened_to_every_user_later_is_refused_when_read(
     assert lbm.password() == SECRET
 
 
+def test_a_credentials_directory_that_cannot_be_looked_into_holds_nothing(
+    path: Path, tmp_path: Path
+) -> None:
+    secret_file(tmp_path)
+    # Too long a name: the kernel refuses to look, as it does without rights; also for root.
+    environ = {"CREDENTIALS_DIRECTORY": f"/{'x' * 300}"}
+    assert one(path, "password_file: lbm.password", environ=environ).password() == SECRET
+
+
 def test_systemd_guards_its_credentials_whatever_their_mode(path: Path, tmp_path: Path) -> None:
     secret_file(tmp_path, mode=0o444)
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}

@@ -78,6 +78,7 @@ class CupsServer:
         self._process = Process(_environment(server), self._limits)
         self._lock = threading.Lock()
         self._rests_until = 0.0
+        self._began_at: float | None = None
         # Another machine's clock tells nothing of ours, unless both are read together.
         self._same_clock = server is None or server.startswith(_LOCAL)
 
@@ -85,6 +86,11 @@ class CupsServer:
     def pid(self) -> int | None:
         """The process id of the worker that runs now, if any."""
         return self._process.pid
+
+    def at_work_for(self) -> float:
+        """Return for how many seconds one call has been under way; 0: none is."""
+        began_at = self._began_at
+        return 0.0 if began_at is None else time.monotonic() - began_at
 
     def look(self, queue: str, *, first: int = 1, watch: bool = True) -> View:
         """Return what CUPS shows of its jobs, from number `first` on, and of a queue.
@@ -175,6 +181,7 @@ class CupsServer:
         """Yield the worker to one caller; a server that was silent is let alone a while."""
         if not self._lock.acquire(timeout=self._limits.line):
             raise Unreachable("CUPS is busy with other jobs")
+        self._began_at = time.monotonic()
         try:
             if not rested and time.monotonic() < self._rests_until:
                 raise self._unreachable()
@@ -186,6 +193,7 @@ class CupsServer:
             self._process.end()
             raise
         finally:
+            self._began_at = None
             self._lock.release()
 
     def _unreachable(self) -> Unreachable:

@@ -48,7 +48,8 @@ _HINTS: Final = {
     errno.ENOENT: "The folder is missing; mount its share. It is never created.",
     errno.ENOSPC: "The disk is full: make room (also for inodes).",
     errno.EPERM: _ACCESS,
-    errno.EROFS: "The disk is mounted read-only: look at why, then mount it for writing.",
+    errno.EROFS: "The disk is mounted read-only, or the unit does not let the service write "
+    "here: mount it for writing, or name it in ReadWritePaths=.",
 }
 # No change of the disk's state would help: somebody has to choose another folder.
 _FOR_GOOD: Final = {
