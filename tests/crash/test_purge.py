@@ -131,6 +131,8 @@ def assert_exactly_what_was_due_is_gone(office: Office, power: Power) -> None:
     lines = Counter((t.deed.entry, t.deed.what) for t in office.ledger.trail())
     assert Counter(what for _, what in lines) == {What.MAIL: 2, What.COPY: 2, What.LINE: 2}
     assert set(lines.values()) == {1}, "one line for each deletion"
+    verbs = {t.deed.verb for t in office.ledger.trail() if t.deed.what is What.MAIL}
+    assert verbs == {"removed"}, "nobody else took a mail"
 
 
 def moments() -> int:

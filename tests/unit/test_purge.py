@@ -419,6 +419,20 @@ def test_uids_that_changed_between_decision_and_deletion_delete_nothing_wrong(
     assert turn(office, work).purge().mails == 3
 
 
+def test_a_uid_of_another_uidvalidity_is_nobody_s(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    arrive(office, three[:1])
+    work = turn(office)
+    work.purge()
+    (entry,) = entries(office)
+    earlier = replace(entry.ref, uidvalidity=entry.ref.uidvalidity - 1)
+    office.ledger.book.entries[entry.id] = replace(entry, ref=earlier)
+    office.clock.go(HOURS_72)
+    assert work.purge().mails == 0
+    assert set(office.mailbox.stored) == {1}
+
+
 def test_a_server_without_uidplus_loses_nothing_and_the_copies_go(
     office: Office, three: tuple[Sending, ...]
 ) -> None:
