@@ -54,7 +54,9 @@ def assert_nothing_left_of(
 
     `kept` is what may be there, foreign mail included: others may bear the same names.
     """
-    others = b"\n".join(one.raw for one in kept).lower()
+    stay = list(kept)
+    others = b"\n".join(one.raw for one in stay).lower()
+    others += "\n".join(text for one in stay for text in _texts(one)).lower().encode()
     every = {text for one in gone for text in _texts(one)}
     texts = {text for text in every if text.lower().encode() not in others}
     assert len(texts) > len(every) / 2

@@ -227,7 +227,9 @@ class Purge:
             brakes.write(writer, name, None)
             if person is None:
                 return
-            writer.did(self._confirmed, now)
+            if not plan.empty:
+                # Who confirmed nothing has seen nothing.
+                writer.did(self._confirmed, now)
             writer.trace(
                 Deed(
                     "purge",
