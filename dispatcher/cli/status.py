@@ -39,7 +39,7 @@ def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
         _print_status(shape)
     balance = shape["balance"]
     wrong = shape["difference"] or shape["failing"] or shape["removed_by_others"]
-    wrong = wrong or shape["left_on_sites"] or any(b["brakes"] for b in shape["mailboxes"])
+    wrong = wrong or shape["left_on_sites"] or any(map(_alarming, shape["mailboxes"]))
     attention = balance["held"] or wrong
     raise typer.Exit(Exit.ATTENTION if attention else Exit.DONE)
 
@@ -100,6 +100,11 @@ def _mailbox_shape(ledger: Ledger, name: str) -> Json:
         if filling is None
         else {"used": filling.used, "limit": filling.limit, "percent": filling.percent},
     }
+
+
+def _alarming(mailbox: Json) -> bool:
+    """Whether a brake is an alarm; before the first purge it is only a question."""
+    return bool(mailbox["brakes"]) and Brake.FIRST_PURGE.value not in mailbox["brakes"]
 
 
 def _left_shape(entry: Entry, delivery: Delivery) -> Json:

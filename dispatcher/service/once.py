@@ -110,7 +110,7 @@ def _purge(work: Round, mailbox: Mailbox, outcome: Outcome) -> None:
         if work.purge_is_due:
             report = work.purge()
             work.finish_purge(_UNTIL_ENDED)
-            if report.braked is not None:
+            if report.braked is not None and not report.braked.only_asks:
                 outcome.braked.append(mailbox.name)
     except (Unavailable, Refused) as error:
         outcome.failed[mailbox.name] = error

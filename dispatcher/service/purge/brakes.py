@@ -108,6 +108,11 @@ class Braked:
     mails: int = 0
     copies: int = 0
 
+    @property
+    def only_asks(self) -> bool:
+        """Whether it is no alarm: the first purge of an old mailbox waits for a yes."""
+        return Brake.FIRST_PURGE in self.brakes
+
 
 def read(ledger: Ledger, mailbox: str) -> Braked | None:
     """Return what stops the purge of a mailbox; None: nothing."""
