@@ -411,7 +411,7 @@ def test_a_restart_while_a_job_waits_in_line_is_nothing_to_tell(desk: Desk) -> N
     text = reference(desk.straight.deliver([one])[0])
     followed(desk.straight, one, text)
     revive(desk)
-    assert followed(desk.straight, one, text) == Accepted(text, "the queue is paused")
+    assert because(desk.straight, one, text, "paused") == Accepted(text, "the queue is paused")
     desk.cupsd.resume(desk.name)
     assert ended(desk.straight, one, text) == Receipt(text)
 
