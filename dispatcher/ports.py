@@ -28,6 +28,7 @@ from dispatcher.core.ledger import (
     State,
 )
 from dispatcher.core.message import MessageRef
+from dispatcher.core.vitals import Tally
 from dispatcher.errors import InDoubt, Refused, Unavailable
 
 
@@ -619,6 +620,10 @@ class Ledger(Protocol):
 
     def balance(self) -> Balance:
         """Return the counts; `received` is counted apart from the states: they can differ."""
+        ...
+
+    def tallies(self) -> tuple[Tally, ...]:
+        """Return how many deliveries stand where, by site and target; counted, not listed."""
         ...
 
     def flaws(self) -> tuple[str, ...]:
