@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dispatcher.core.delivery import MAYBE_TWICE, Accepted, Order, Receipt
 from dispatcher.core.routing import Printing
-from dispatcher.edges.cups.absence import View
+from dispatcher.edges.cups.absence import Restart, View
 from dispatcher.edges.cups.checks import findings
 from dispatcher.edges.cups.jobs import Job, Reference, half_known, verdict
 from dispatcher.edges.cups.server import CupsServer, Unreachable
@@ -26,7 +26,7 @@ class CupsQueue:
         self._queue = queue
         self._printing = printing
         # The restarts of cupsd that each job surely had not begun before.
-        self._unbegun: dict[str, frozenset[int]] = {}
+        self._unbegun: dict[str, frozenset[Restart]] = {}
 
     # --- making --------------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class CupsQueue:
             self._unbegun[job.uuid] = view.restarts()
             return ""
         risky = view.restarts() - self._unbegun.get(job.uuid, frozenset())
-        within = (job.created <= at <= (job.completed or at) for at in risky)
+        within = (job.created <= one.at <= (job.completed or one.at) for one in risky)
         return MAYBE_TWICE if any(within) else ""
 
     # --- looking after -------------------------------------------------------------------
