@@ -701,21 +701,20 @@ def test_a_list_that_cannot_be_removed_is_told_of_and_stops_nothing_else(
     others = [s for s in three if s.truth.site != str(site)]
     arrive(office, others)
     turn(office).purge()
+    folder = office.at(str(site))
     if gone:
-        lost = office.destinations.pop((site, "folder"))
+        del office.destinations[site, "folder"]
     else:
-        office.at(str(site)).go_down(Unavailable("the share is away"))
+        folder.go_down(Unavailable("the share is away"))
     office.clock.go(HOURS_72)
     with capture_logs() as logs:
         assert purge(office).mails == len(others)
     told_of = [e["site"] for e in logs if e["event"] == "copies_could_not_be_removed"]
     assert told_of == [str(site)]
-    if gone:
-        office.destinations[site, "folder"] = lost
-    else:
-        office.at(str(site)).mend()
+    office.destinations[site, "folder"] = folder
+    folder.mend()
     purge(office)
-    assert office.at(str(site)).documents == {}
+    assert folder.documents == {}
 
 
 # --- what comes again
