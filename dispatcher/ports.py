@@ -197,12 +197,15 @@ class Copy:
     """A delivered copy that is to go.
 
     `delivery` is the order's id, `reference` the receipt's, `sha256` that of the document
-    that was written.
+    that was written. Where no receipt is known, because nobody knows whether the order was
+    carried out, `reference` is empty and `name` the document's: any copy that the order
+    may have left is meant, and what else lies there is nobody's.
     """
 
     delivery: str
     reference: str
     sha256: str = field(repr=False)
+    name: str = field(default="", repr=False)
 
 
 Removal = delivery.Removal
