@@ -19,7 +19,7 @@ from dispatcher.yaml_text import Problems, Table, read_table
 LIMIT: Final = 1_000_000
 
 _PATHS: Final = frozenset(
-    {"ca_file", "password_file", "client_certificate", "client_key", "routing"}
+    {"ca_file", "password_file", "client_certificate", "client_key", "directory", "routing"}
 )
 _SQLITE: Final = "sqlite:///"
 
@@ -133,6 +133,6 @@ def _guard(settings: Settings, environ: Mapping[str, str]) -> None:
     for name, mailbox in settings.mailboxes.items():
         mailbox.christen(name)
         mailbox.guard(secret_of(("mailboxes", name), mailbox.password_file, environ))
-    if settings.alerts is not None:
-        smtp = settings.alerts.smtp
+    smtp = None if settings.alerts is None else settings.alerts.smtp
+    if smtp is not None:
         smtp.guard(secret_of(("alerts", "smtp"), smtp.password_file, environ))

@@ -115,8 +115,6 @@ class Settings(BaseSettings):
         return tuple(self._unused())
 
     def _unused(self) -> Iterator[str]:
-        if self.alerts is not None:
-            yield "alerts: checked, not used by this version: no mail is sent"
         if self.metrics is not None:
             yield "metrics: checked, not used by this version: nothing listens"
 

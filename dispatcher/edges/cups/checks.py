@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from dispatcher.core.vitals import Health
 from dispatcher.edges.cups.jobs import QueueState
 from dispatcher.edges.cups.server import CupsServer, available
 from dispatcher.edges.cups.settings import CupsdConf
@@ -37,6 +39,27 @@ def findings(server: CupsServer, queue: str, options: Mapping[str, str]) -> Iter
     yield from _state(queue, described)
     yield from _options(queue, described, options)
     yield from _settings(text)
+
+
+def health(server: CupsServer, queue: str) -> Health:
+    """Return what keeps a queue from printing, in words."""
+    if not available():
+        return Health("printing needs pycups, which is not installed")
+    try:
+        state = QueueState.read(server.describe(queue))
+    except Unavailable as error:
+        return Health(str(error))
+    if state is None:
+        return Health(f"CUPS has no queue {queue}")
+    if not state.accepting:
+        return Health(f"the queue {queue} rejects jobs")
+    blocking = tuple(reason for reason in state.reasons if not _only_warns(reason))
+    return Health(replace(state, reasons=blocking).trouble())
+
+
+def _only_warns(reason: str) -> bool:
+    """Whether a printer goes on all the same (RFC 8011, 5.4.12): toner low, one tray empty."""
+    return reason.endswith("-warning") or "-low" in reason or "-almost-" in reason
 
 
 def _state(queue: str, described: Mapping[str, Any]) -> Iterator[Finding]:
