@@ -228,6 +228,8 @@ class CupsQueue:
 
         With it goes the job's place in CUPS's history. Unavailable while the job goes on.
         """
+        if not copy.reference and copy.name:
+            return self._remove_titled(copy.delivery)
         reference = Reference.read(copy.reference)
         if reference is None:
             raise Refused(
@@ -242,6 +244,15 @@ class CupsQueue:
             raise _hidden()
         if not job.is_of(reference, copy.delivery):
             return Removal.CHANGED
+        return self._purged(job)
+
+    def _remove_titled(self, title: str) -> Removal:
+        """Remove what an order left of which no job is known: each that bears its title."""
+        jobs = self._server.look(self._queue, watch=False).titled(title)
+        found = [self._purged(job) for job in jobs]
+        return Removal.REMOVED if Removal.REMOVED in found else Removal.KEPT
+
+    def _purged(self, job: Job) -> Removal:
         if not job.ended:
             raise Unavailable("the job has not ended in CUPS", hint="`lpstat -o` shows it.")
         if not job.documents:
