@@ -11,6 +11,7 @@ from typing import Final
 from dispatcher.core.alarm import Alarm, AlarmKind
 from dispatcher.core.paris import PARIS
 from dispatcher.core.routing import Kind
+from dispatcher.core.rulebook import RulesState
 from dispatcher.core.vitals import (
     Credential,
     Deadline,
@@ -63,6 +64,7 @@ def _judged(vitals: Vitals, limits: Limits) -> Iterator[Alarm]:
     yield from _deadlines(vitals.deadlines, vitals)
     yield from _vanished(vitals.vanished)
     yield from _balance(vitals)
+    yield from _rules(vitals.rules)
     yield from _ledger_disk(vitals.room, limits)
     yield from _leftovers(vitals)
     yield from _silent(vitals)
@@ -305,6 +307,19 @@ def _balance(vitals: Vitals) -> Iterator[Alarm]:
             "",
             f"Le bilan ne tombe pas juste : {difference} message(s) d'écart.",
             f"The balance does not close: {difference} message(s).",
+        )
+
+
+def _rules(rules: RulesState | None) -> Iterator[Alarm]:
+    refusal = None if rules is None else rules.refusal
+    if refusal is not None:
+        yield Alarm(
+            AlarmKind.RULES_REFUSED,
+            "",
+            f"routing.yaml est refusé depuis {_moment(refusal.since_at)} "
+            f"({len(refusal.problems)} erreur(s)) ; les règles précédentes restent en vigueur.",
+            "The changed routing.yaml is refused; the rules before it stay in force.",
+            since_at=refusal.since_at,
         )
 
 

@@ -13,6 +13,7 @@ from dispatcher.core.certificate import HoldReason
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Balance, DeliveryState
 from dispatcher.core.routing import Kind
+from dispatcher.core.rulebook import RulesState
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ class Vitals:
 
     `deadlines` begin with the next one. `silences` are seconds without a sign of life, by
     the service's parts. `vanished` are ids of undelivered messages that others removed from
-    the mailbox. What follows is looked at by the service alone: its `places`, the `room` on
+    the mailbox, `rules` those in force and what keeps a changed file out. What follows is looked at by the service alone: its `places`, the `room` on
     the ledger's disk, `credentials`, documents left in spools, and sites that are silent.
     """
 
@@ -217,6 +218,7 @@ class Vitals:
     started_at: datetime | None = None
     silences: Mapping[str, float] = field(default_factory=dict)
     vanished: tuple[str, ...] = ()
+    rules: RulesState | None = None
     places: tuple[PlaceVitals, ...] = ()
     room: Room | None = None
     credentials: tuple[Credential, ...] = ()
