@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dispatcher.cli import (
+    alert,
     bordereau,
     checks,
     decide,
@@ -21,6 +22,7 @@ from dispatcher.cli import (
     proof,
     purge,
     read,
+    report,
     run,
     schema,
     simulate,
@@ -56,8 +58,8 @@ def _common(
 
 
 for _module in (
-    first, run, checks, read, status, look, decide, purge, proof, bordereau, directory,
-    demo, simulate, schema,
+    first, run, checks, read, status, look, decide, purge, proof, bordereau, report, alert,
+    directory, demo, simulate, schema,
 ):  # fmt: skip
     _module.register(app)
 

@@ -89,7 +89,7 @@ def serve(
     loops = _loops(desk, mailboxes, pulses)
     keeper = Keeper(desk, pulses, supervisor)
     lists = wiring.daily_lists(chosen, desk, wake=loops.wake)
-    scheduler = schedule(desk, loops, lists)
+    scheduler = schedule(desk, loops, lists, wiring.errands(chosen, desk))
     loops.start()
     keeper.start()
     _log.info("service_started", mailboxes=len(mailboxes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk
+from dispatcher.service.errand import Errand
 from dispatcher.service.loop import Loops
 from dispatcher.service.spool import SpoolWatch
 from dispatcher.service.watch import check_balance
@@ -29,8 +31,14 @@ _SPOOL: Final = 3600
 _FIRST_SPOOL: Final = 60
 
 
-def schedule(desk: Desk, loops: Loops, lists: DailyLists | None) -> BackgroundScheduler:
-    """Return the running schedule. It lives in memory alone, in UTC."""
+def schedule(
+    desk: Desk, loops: Loops, lists: DailyLists | None, errands: Iterable[Errand] = ()
+) -> BackgroundScheduler:
+    """Return the running schedule. It lives in memory alone, in UTC.
+
+    Each piece of work has a thread of its own, so that a mail server that is slow to take
+    an alert keeps nothing else waiting.
+    """
     scheduler = BackgroundScheduler(
         timezone="UTC",
         executors={"default": _DaemonThreads()},
@@ -47,6 +55,8 @@ def schedule(desk: Desk, loops: Loops, lists: DailyLists | None) -> BackgroundSc
     soon = now + timedelta(seconds=_FIRST_SPOOL)
     watch = SpoolWatch(desk)
     scheduler.add_job(watch.turn, "interval", seconds=_SPOOL, next_run_time=soon)
+    for errand in errands:
+        scheduler.add_job(errand.work, "interval", seconds=errand.every, next_run_time=now)
     scheduler.add_listener(_report_job, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
     scheduler.start()
     return scheduler

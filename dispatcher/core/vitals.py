@@ -205,8 +205,9 @@ class Vitals:
 
     `deadlines` begin with the next one. `silences` are seconds without a sign of life, by
     the service's parts. `vanished` are ids of undelivered messages that others removed from
-    the mailbox, `rules` those in force and what keeps a changed file out. What follows is looked at by the service alone: its `places`, the `room` on
-    the ledger's disk, `credentials`, documents left in spools, and sites that are silent.
+    the mailbox, `rules` those in force and what keeps a changed file out. The rest is looked
+    at by the service alone: its `places`, the `room` on the ledger's disk, `credentials`,
+    documents left in spools, and sites that are silent.
     """
 
     at: datetime

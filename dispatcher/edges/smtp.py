@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from dispatcher.ports import Sent
 # 4.5.3.2, allows minutes; an alert that takes longer is tried again.
 _ANSWER: Final = 15.0
 _ALL: Final = 60.0
+# What the library raises where the server offers no STARTTLS, or no login.
+_NOT_OFFERED: Final = (aiosmtplib.SMTPException, aiosmtplib.SMTPNotSupported)
 _TRANSIENT: Final = range(400, 500)
 
 
@@ -83,8 +86,9 @@ class _Exchange:
     async def send(self, letter: Letter) -> Sent:
         """Send it, and say what the server answered."""
         account, client = self._account, self._client
-        await client.connect()
         try:
+            await client.connect()
+            self._step = "hello"
             await self._log_in()
             self._step = "sender"
             await client.mail(account.sender)
@@ -92,9 +96,24 @@ class _Exchange:
             refused = await self._name_recipients()
             self._step = "data"
             answer = await client.data(bytes(message_of(letter, account)))
+            await self._take_leave()
             return Sent(f"{answer.code} {_clean(answer.message)}", refused)
         finally:
-            client.close()
+            await self._hang_up()
+
+    async def _take_leave(self) -> None:
+        """Say QUIT (RFC 5321, 4.1.1.10); the mail is taken, whatever becomes of that."""
+        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+            await self._client.execute_command(b"QUIT")
+
+    async def _hang_up(self) -> None:
+        """Drop the connection at once: under TLS the library would wait for the server."""
+        transport = self._client.transport
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+        self._client.close()
+        for _ in range(2):  # the loop closes the socket in its next rounds
+            await asyncio.sleep(0)
 
     async def _log_in(self) -> None:
         if self._account.username is None:
@@ -128,7 +147,7 @@ class _Exchange:
             return self._answered(error)
         if self._step == "data":
             return InDoubt("the mail server broke off before it said whether it has the mail")
-        if isinstance(error, aiosmtplib.SMTPNotSupported | ValueError | ssl.SSLError):
+        if isinstance(error, ValueError | ssl.SSLError) or type(error) in _NOT_OFFERED:
             return self._unfit()
         return Unavailable(
             f"the mail server does not answer (at {self._step}: {type(error).__name__})",
