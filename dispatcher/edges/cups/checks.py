@@ -53,8 +53,13 @@ def health(server: CupsServer, queue: str) -> Health:
         return Health(f"CUPS has no queue {queue}")
     if not state.accepting:
         return Health(f"the queue {queue} rejects jobs")
-    blocking = tuple(reason for reason in state.reasons if not _only_warns(reason))
-    return Health(replace(state, reasons=blocking).trouble())
+    return Health(blocking(state).trouble())
+
+
+def blocking(state: QueueState) -> QueueState:
+    """Return a queue's state without what only warns."""
+    reasons = tuple(reason for reason in state.reasons if not _only_warns(reason))
+    return replace(state, reasons=reasons)
 
 
 def _only_warns(reason: str) -> bool:
