@@ -28,6 +28,7 @@ from dispatcher.core.ledger import (
     State,
 )
 from dispatcher.core.message import MessageRef
+from dispatcher.core.vitals import Tally
 from dispatcher.errors import InDoubt, Refused, Unavailable
 
 
@@ -214,12 +215,15 @@ class Copy:
     """A delivered copy that is to go.
 
     `delivery` is the order's id, `reference` the receipt's, `sha256` that of the document
-    that was written.
+    that was written. Where no receipt is known, because nobody knows whether the order was
+    carried out, `reference` is empty and `name` the document's: any copy that the order
+    may have left is meant, and what else lies there is nobody's.
     """
 
     delivery: str
     reference: str
     sha256: str = field(repr=False)
+    name: str = field(default="", repr=False)
 
 
 Removal = delivery.Removal
@@ -637,6 +641,10 @@ class Ledger(Protocol):
 
     def balance(self) -> Balance:
         """Return the counts; `received` is counted apart from the states: they can differ."""
+        ...
+
+    def tallies(self) -> tuple[Tally, ...]:
+        """Return how many deliveries stand where, by site and target; counted, not listed."""
         ...
 
     def flaws(self) -> tuple[str, ...]:

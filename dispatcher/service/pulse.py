@@ -58,6 +58,10 @@ class Pulses:
         """Return the parts that made no step for longer than one may take (seconds)."""
         return tuple(one for one in self._all() if one.seconds > step)
 
+    def silences(self) -> dict[str, float]:
+        """Return for how many seconds each part has owed a sign of life; 0: it owes none."""
+        return {one.part: one.seconds for one in self._all()}
+
     def _all(self) -> Iterator[Stuck]:
         for part, pulse in self._pulses.items():
             yield Stuck(part, pulse.silence(), pulse.thread)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from dispatcher.core.ledger import (
     state_of,
 )
 from dispatcher.core.message import MessageRef
+from dispatcher.core.vitals import Tally
 from dispatcher.errors import InvariantBroken, NotNow
 from dispatcher.ports import Clock
 
@@ -469,6 +471,18 @@ class MemoryLedger:
             duplicate=count(State.DUPLICATE) + copies,
             expired=count(State.EXPIRED),
             foreign=self.book.foreign_seen,
+        )
+
+    def tallies(self) -> tuple[Tally, ...]:
+        counts = Counter(
+            (delivery.site or entry.site, delivery.target, delivery.kind, delivery.state)
+            for entry in self.book.entries.values()
+            for delivery in entry.deliveries
+        )
+        return tuple(
+            Tally(site, target, kind, state, count)
+            for (site, target, kind, state), count in counts.items()
+            if site is not None
         )
 
     def flaws(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from dispatcher.core.certificate import ContentKey
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Act, Balance, Entry, Event, Identity, Place, Refusals, State
 from dispatcher.core.message import MessageRef
+from dispatcher.core.vitals import Tally
 from dispatcher.edges.ledger import birth, reading, rows
 from dispatcher.edges.ledger.database import (
     LOG_BYTES,
@@ -322,6 +323,11 @@ class SqlLedger:
         """See `ports.Ledger.balance`."""
         with self._reading() as connection:
             return reading.balance(connection)
+
+    def tallies(self) -> tuple[Tally, ...]:
+        """See `ports.Ledger.tallies`."""
+        with self._reading() as connection:
+            return tuple(reading.tallies(connection))
 
     def flaws(self) -> tuple[str, ...]:
         """See `ports.Ledger.flaws`."""
