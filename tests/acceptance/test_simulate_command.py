@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import imaplib
 import io
 import json
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -21,7 +23,9 @@ from dispatcher.cli.rehearsal_views import ADVICE
 from dispatcher.core.certificate import HoldReason
 from dispatcher.simulator import faults, region
 from dispatcher.simulator.embedded import PASSWORD, EmbeddedServers
-from tests.acceptance.laboratory import PROGRAM, Ended
+from tests.acceptance.laboratory import DEADLINE, PROGRAM, Ended
+
+EVERYBODY = ("--without-contact", "100", "--ej", region.LEGAL_BODY)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,13 @@ class Bench:
         place = smtp or f"{self.servers.host}:{self.servers.smtp_port}"
         registers = ("--finess", str(self.top / "f.csv"), "--mssante", str(self.top / "m.txt"))
         return command("simulate", *registers, "--smtp", place, *words)
+
+    def messages(self, bal: str) -> int:
+        """Return how many messages lie in a BAL."""
+        with imaplib.IMAP4(self.servers.host, self.servers.imap_port) as session:
+            session.login(bal, PASSWORD)
+            _, counts = session.select(readonly=True)
+            return int(counts[0] or b"0")
 
 
 def command(*words: str) -> Ended:
@@ -180,6 +191,55 @@ def test_patients_of_a_file_are_sent_with_the_faults_that_they_ask_for(
     assert {m["bal"] for m in found["messages"] if m["route"] == "P1"} == {
         "sidep.990000499@lbm.example.mssante.fr"
     }
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_sent(
+    bench: Bench, tmp_path: Path
+) -> None:
+    before = bench.messages(region.SHARED_BAL)
+    for place in (tmp_path, tmp_path / "absent" / "report.json"):
+        ended = bench.simulate("--patients", "5", *EVERYBODY, "--report", str(place))
+        assert (ended.status, "--report" in ended.err) == (78, True)
+    assert bench.messages(region.SHARED_BAL) == before
+
+
+def test_half_a_register_is_told_and_is_no_good_end(bench: Bench, tmp_path: Path) -> None:
+    half = tmp_path / "half.csv"
+    half.write_text((bench.top / "f.csv").read_text(encoding="utf-8")[:-60], encoding="utf-8")
+    ended = bench.simulate("--patients", "2", *EVERYBODY, "--finess", str(half), "--json")
+    assert (ended.status, ended.document["failed"]) == (1, 0)
+    assert ended.document["registers_whole"] is False
+    assert "half.csv: the file ends in the middle of a row" in ended.err
+    whole = bench.simulate("--patients", "2", *EVERYBODY, "--json")
+    assert (whole.status, whole.document["registers_whole"]) == (0, True)
+
+
+def test_an_interrupted_sending_reports_what_was_sent(bench: Bench, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    before = bench.messages(region.SHARED_BAL)
+    process = subprocess.Popen(
+        [
+            *(*PROGRAM, "simulate", "--patients", "5000", *EVERYBODY, "--rate", "5/s"),
+            *("--finess", str(bench.top / "f.csv"), "--mssante", str(bench.top / "m.txt")),
+            *("--smtp", f"{bench.servers.host}:{bench.servers.smtp_port}"),
+            *("--report", str(report)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + DEADLINE
+    while bench.messages(region.SHARED_BAL) == before and time.monotonic() < until:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=DEADLINE)
+    found = json.loads(report.read_text(encoding="utf-8"))
+    assert (process.returncode, found["failed"]) == (1, 0), err
+    assert found["balance"]["received"] > 0
+    assert found["unsent"] > 1000
+    assert f"{found['unsent']} message(s) were not sent" in out
+    sent = [one for one in found["messages"] if one["bal"] == region.SHARED_BAL]
+    assert bench.messages(region.SHARED_BAL) - before == len(sent)
 
 
 def test_a_bal_that_the_server_does_not_know_is_told_and_counts_as_not_sent(
