@@ -186,7 +186,7 @@ def _pace(wanted: Wanted) -> Pace:
     return sender.Slowest(*paces)
 
 
-def deliver(  # noqa: PLR0913 - what to send, to whom, and how
+def deliver(
     campaign: Campaign,
     server: Server,
     *,

@@ -12,7 +12,7 @@ from dispatcher.registry.values import Bal, BalKind, Directory, Stamp
 def bal_remarks(
     addresses: Iterable[str], directory: Directory, ours: Iterable[FinessET | FinessEJ]
 ) -> Iterator[Remark]:
-    """Yield what keeps SI-DEP from choosing these BALs, for `ours`, the laboratory's numbers."""
+    """Yield what keeps SI-DEP from choosing these BALs for the laboratory's numbers."""
     numbers = {one.number for one in ours}
     for address in addresses:
         remark = _bal_remark(address, directory.named(address), numbers)

@@ -150,8 +150,8 @@ class _Looker:
         if found.row and self.legal_body not in {None, found.row.legal_body}:
             yield Remark(
                 Flaw.OTHER_LEGAL_BODY,
-                f"site {found.site}: its legal body is {found.row.legal_body or 'not given'}, not "
-                f"{self.legal_body}",
+                f"site {found.site}: its legal body is {found.row.legal_body or 'not given'}, "
+                f"not {self.legal_body}",
                 "A shared BAL serves the sites of its own legal body only.",
                 wrong=False,
                 site=found.site,
