@@ -274,6 +274,16 @@ def test_there_is_advice_for_every_reason() -> None:
 # --- the rehearsal -----------------------------------------------------------------------
 
 
+def test_a_rehearsal_writes_over_nothing(tmp_path: Path) -> None:
+    mine = tmp_path / "dispatcher.yaml"
+    mine.write_text("mine", encoding="utf-8")
+    for place, says in ((tmp_path, "not empty"), (mine, "--dir")):
+        ended = command("demo", "--count", "1", "--dir", str(place))
+        assert (ended.status, says in ended.err) == (64, True), ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["dispatcher.yaml"]
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
 @pytest.mark.slow
 def test_a_rehearsal_ends_as_meant_stays_open_and_ends_cleanly(tmp_path: Path) -> None:
     top = tmp_path / "lab"
