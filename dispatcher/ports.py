@@ -30,8 +30,9 @@ from dispatcher.core.ledger import (
 from dispatcher.core.letter import Letter
 from dispatcher.core.message import MessageRef
 from dispatcher.core.report import Turnover
+from dispatcher.core.routing import Kind
 from dispatcher.core.rulebook import Change, Draft, Refusal, RulesState
-from dispatcher.core.vitals import Health, Room, Tally
+from dispatcher.core.vitals import PlaceHealth, Room, Tally, Vitals
 from dispatcher.errors import InDoubt, Refused, Unavailable
 
 
@@ -86,6 +87,17 @@ class Quota:
 
     used: int
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Something that a login rests on and that ends: somebody must renew it before.
+
+    `what` is "client certificate", "server certificate" or "token".
+    """
+
+    what: str
+    ends_at: datetime
 
 
 class Mailbox(Protocol):
@@ -171,6 +183,13 @@ class Mailbox(Protocol):
 
     def quota(self) -> Quota | None:
         """Return the fullest storage quota of the mailbox; None: the server tells none."""
+        ...
+
+    def endings(self) -> tuple[Ending, ...]:
+        """Return what the last good login rests on and when it ends. Any thread; asks nobody.
+
+        A token that lives for a day or less is none of them: each login has its own.
+        """
         ...
 
     def wait(self, seconds: float) -> None:
@@ -266,7 +285,7 @@ class Destination(Protocol):
         """Return what IT should know of this destination. Changes nothing."""
         ...
 
-    def health(self) -> Health:
+    def health(self) -> PlaceHealth:
         """Return how the place is now. Changes nothing, and asks for little.
 
         What keeps it from being asked is its trouble, in words: nothing is raised.
@@ -753,6 +772,66 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds on a clock that never goes back."""
+        ...
+
+
+# --- what is shown to a monitoring system ----------------------------------------------------
+
+
+class Meter(Protocol):
+    """Counts what happens, for a monitoring system. No call raises, and none waits."""
+
+    def ended(
+        self, site: FinessET, target: str, kind: Kind, *, outcome: str, seconds: float
+    ) -> None:
+        """Count one attempt at a delivery that has ended, once that is on disk.
+
+        `outcome` is one of `dispatcher.service.outcomes`, `seconds` the time since the
+        message arrived.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a monitoring system is shown, as it was at `vitals.at`. It names no patient.
+
+    `endings` is by mailbox. `failing` are the mailboxes whose checks fail, and since when.
+    `unwritable_since` is when the ledger was last seen to take nothing; None: it takes.
+    """
+
+    vitals: Vitals
+    rules: RulesState
+    endings: Mapping[str, tuple[Ending, ...]] = field(default_factory=dict)
+    failing: Mapping[str, datetime] = field(default_factory=dict)
+    unwritable_since: datetime | None = None
+
+
+class Health(Protocol):
+    """Answers how the service is, from memory: no call waits for the work or the ledger."""
+
+    def figures(self) -> Figures | None:
+        """Return the last figures; None: there were none yet."""
+        ...
+
+    def dead(self) -> tuple[str, ...]:
+        """Return why the service does not live, as its watchdog sees it; empty: it does."""
+        ...
+
+    def unready(self) -> tuple[str, ...]:
+        """Return why certificates do not flow; empty: they do. Nothing names a patient."""
+        ...
+
+
+class Door(Protocol):
+    """Where a monitoring system asks."""
+
+    def open(self) -> None:
+        """Begin to answer, in threads of its own. Raises Unavailable when it cannot listen."""
+        ...
+
+    def close(self) -> None:
+        """Answer no more. Never raises."""
         ...
 
 

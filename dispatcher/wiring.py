@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from dispatcher import settings as settings_file
 from dispatcher.core.bordereau import Bordereau
@@ -24,14 +26,24 @@ from dispatcher.edges.beacon import HttpBeacon
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
-from dispatcher.edges.imap import Account, ImapMailbox
+from dispatcher.edges.imap import Account, ImapMailbox, Proxy
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.shelf import FileShelf
 from dispatcher.edges.smtp import SmtpAccount, SmtpAlerts
 from dispatcher.edges.systemd import SystemdNotifier
 from dispatcher.errors import ConfigInvalid, NotNow
-from dispatcher.ports import Alerts, Destination, Mailbox, Paper, Supervisor
+from dispatcher.ports import (
+    Alerts,
+    Destination,
+    Door,
+    Finding,
+    Health,
+    Mailbox,
+    Meter,
+    Paper,
+    Supervisor,
+)
 from dispatcher.rules import RoutingFile, print_targets
 from dispatcher.service.beacon import Signals
 from dispatcher.service.daily import DailyLists
@@ -43,7 +55,7 @@ from dispatcher.service.places import Places
 from dispatcher.service.reports import Plan, Reports
 from dispatcher.service.rulebook import Rulebook
 from dispatcher.service.watchman import Watchman
-from dispatcher.settings import MailboxSettings, Settings
+from dispatcher.settings import MailboxSettings, MetricsSettings, Settings
 
 __all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
 
@@ -186,12 +198,16 @@ def reader(
 
 @contextmanager
 def open_desk(
-    chosen: Configuration, rules: Rulebook | None = None, *, serving: bool = False
+    chosen: Configuration,
+    rules: Rulebook | None = None,
+    *,
+    serving: bool = False,
+    meter: Meter | None = None,
 ) -> Iterator[Desk]:
     """Open everything that the work on mailboxes needs.
 
     `serving`: certificates are going to be printed, so that CUPS is to remember its
-    restarts from now on.
+    restarts from now on. `meter` counts what comes of deliveries.
     """
     in_force = rules or rulebook(chosen)
     with (
@@ -209,6 +225,7 @@ def open_desk(
             destinations.single,
             paper,
             {"print worker": server.at_work_for},
+            meter,
         )
 
 
@@ -252,6 +269,33 @@ def supervisor() -> Supervisor:
 def is_running(chosen: Configuration) -> bool:
     """Whether a service holds the ledger now."""
     return daemon_lock(chosen).is_held()
+
+
+class Window:
+    """Where a monitoring system looks in, as the settings want it."""
+
+    def __init__(self, settings: MetricsSettings) -> None:
+        # Who wants no figures does not pay for the library that writes them.
+        from dispatcher.edges import metrics  # noqa: PLC0415 - see above
+
+        self._host, self._port = settings.address
+        self._edge = metrics
+        self.meter = metrics.Exposition(version("sidep-dispatcher"))
+
+    def door(self, health: Health) -> Door:
+        """Return where it asks; it is not open yet."""
+        pages = self._edge.Pages(self.meter, health, CLOCK)
+        return self._edge.HttpDoor(self._host, self._port, pages)
+
+    def check(self) -> Finding:
+        """Return whether it could be opened now, or is already."""
+        return self._edge.HttpDoor(self._host, self._port, lambda *_: None).check()
+
+
+def window(chosen: Configuration) -> Window | None:
+    """Return where a monitoring system looks in; None: the settings want none."""
+    settings = chosen.settings.metrics
+    return None if settings is None else Window(settings)
 
 
 WithKeyword = tuple[Mailbox, str | None]
@@ -426,6 +470,8 @@ def _mailbox(name: str, settings: MailboxSettings, tokens: dict[str, datetime]) 
             password=settings.password,
             client_certificate=settings.client_certificate,
             client_key=settings.client_key,
+            client_passphrase=settings.client_passphrase,
+            proxy=_proxy(settings),
             token=partial(_token, name, settings.token_command, tokens)
             if settings.token_command
             else None,
@@ -437,4 +483,13 @@ def _mailbox(name: str, settings: MailboxSettings, tokens: dict[str, datetime]) 
             fetch_batch=settings.fetch_batch,
         ),
         CLOCK,
+    )
+
+
+def _proxy(settings: MailboxSettings) -> Proxy | None:
+    if settings.proxy is None:
+        return None
+    url = urlsplit(settings.proxy)
+    return Proxy(
+        url.hostname or "", url.port or 0, settings.proxy_username, settings.proxy_password
     )

@@ -46,6 +46,9 @@ def check(
     bad = print_findings(_files(chosen))
     bad = print_findings(_ledger(chosen)) or bad
     bad = print_findings(_clock()) or bad
+    window = wiring.window(chosen)
+    if window is not None:
+        bad = print_findings(iter([window.check()])) or bad
     bad = print_findings(_guarded(_targets(chosen))) or bad
     if not offline:
         bad = print_findings(_mailboxes(chosen)) or bad
@@ -56,8 +59,6 @@ def check(
 def _files(chosen: wiring.Configuration) -> Iterator[Finding]:
     count = len(chosen.settings.mailboxes)
     yield Finding("ok", f"settings: {count} mailbox(es)")
-    for sentence in chosen.settings.not_in_effect():
-        yield Finding("warning", f"settings: {sentence}")
     for sentence in chosen.settings.warnings():
         yield Finding("warning", f"settings: {sentence}")
     rules = chosen.rules

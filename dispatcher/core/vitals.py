@@ -137,7 +137,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class PlaceHealth:
     """How a destination is now: what keeps it from taking documents, in words; its room.
 
     `room` None: it has none of its own (a print queue).
@@ -154,7 +154,7 @@ class PlaceVitals:
     site: FinessET
     target: str
     kind: Kind
-    health: Health = Health()
+    health: PlaceHealth = PlaceHealth()
     since_at: datetime | None = None
 
 

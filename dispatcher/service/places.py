@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from dispatcher.core.routing import Kind
-from dispatcher.core.vitals import Health, PlaceVitals
+from dispatcher.core.vitals import PlaceHealth, PlaceVitals
 from dispatcher.errors import Refused
 from dispatcher.service.desk import Desk
 from dispatcher.service.lanes import Ended, Lane, Lanes
@@ -27,7 +27,7 @@ class Places:
 
     def __init__(self, desk: Desk, *, patience: float = 2.0, silent: float = _PATIENCE) -> None:
         self._desk = desk
-        self._lanes: Lanes[Health] = Lanes(desk.clock, patience=patience)
+        self._lanes: Lanes[PlaceHealth] = Lanes(desk.clock, patience=patience)
         self._silent = silent
         self._asked: dict[Lane, float] = {}
         self._known: dict[Lane, PlaceVitals] = {}
@@ -51,36 +51,36 @@ class Places:
         kinds = dict(self._lanes_of_rules())
         self._take(self._lanes.leftovers(), kinds)
         now = self._desk.clock.monotonic()
-        work: dict[Lane, Callable[[], Health]] = {}
+        work: dict[Lane, Callable[[], PlaceHealth]] = {}
         for lane, kind in kinds.items():
             if not self._lanes.busy(lane):
                 self._asked[lane] = now
                 work[lane] = partial(self._look, lane)
             elif now - self._asked.get(lane, now) >= self._silent:
-                self._keep(lane, kind, Health(_SILENT))
+                self._keep(lane, kind, PlaceHealth(_SILENT))
         for group in self._lanes.run(work):
             self._take(group, kinds)
 
-    def _look(self, lane: Lane) -> Health:
+    def _look(self, lane: Lane) -> PlaceHealth:
         try:
             destination = self._desk.destination(*lane)
         except Refused as error:
-            return Health(str(error))
+            return PlaceHealth(str(error))
         return (
-            Health("it is no longer in routing.yaml")
+            PlaceHealth("it is no longer in routing.yaml")
             if destination is None
             else (destination.health())
         )
 
-    def _take(self, group: list[Ended[Health]], kinds: dict[Lane, Kind]) -> None:
+    def _take(self, group: list[Ended[PlaceHealth]], kinds: dict[Lane, Kind]) -> None:
         for ended in group:
-            health = ended.result or Health(
+            health = ended.result or PlaceHealth(
                 f"the look at it failed ({type(ended.error).__name__})"
             )
             if ended.lane in kinds:
                 self._keep(ended.lane, kinds[ended.lane], health)
 
-    def _keep(self, lane: Lane, kind: Kind, health: Health) -> None:
+    def _keep(self, lane: Lane, kind: Kind, health: PlaceHealth) -> None:
         before = self._known.get(lane)
         since = None
         if health.trouble:

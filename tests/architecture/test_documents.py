@@ -21,7 +21,7 @@ from dispatcher.core.certificate import HoldReason
 from dispatcher.core.ledger import State
 from dispatcher.core.letter import TITLES
 from dispatcher.registry.matching import Why
-from dispatcher.registry.review import Flaw
+from dispatcher.registry.remarks import Flaw
 from tests.architecture.generate import DOCS, ROOT, commands, settings_keys
 from tests.architecture.texts import (
     blocks,

@@ -11,7 +11,7 @@ import pytest
 
 from dispatcher.core.delivery import Order, Receipt
 from dispatcher.core.ledger import State
-from dispatcher.core.vitals import Health
+from dispatcher.core.vitals import PlaceHealth
 from dispatcher.errors import InDoubt
 from dispatcher.ports import Copy, Destination, Finding, Outcome, Removal, Writer
 from tests.fakes.memory_ledger import MemoryLedger
@@ -109,8 +109,8 @@ class Printer:
     def check(self) -> list[Finding]:
         return []
 
-    def health(self) -> Health:
-        return Health()
+    def health(self) -> PlaceHealth:
+        return PlaceHealth()
 
 
 def laboratory(messages: int = 2) -> tuple[Office, Printer]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from dispatcher.core.delivery import Order, Receipt
 from dispatcher.core.finess import FinessET
-from dispatcher.core.vitals import Health, Room
+from dispatcher.core.vitals import PlaceHealth, Room
 from dispatcher.errors import InDoubt, Refused, Unavailable
 from dispatcher.ports import Copy, Finding, Outcome, Removal
 
@@ -109,8 +109,8 @@ class MemoryDestination:
             return Removal.REMOVED
         return Removal.CHANGED if there or copy.reference in self._edited else Removal.GONE
 
-    def health(self) -> Health:
-        return Health("" if self._down is None else str(self._down), self.room)
+    def health(self) -> PlaceHealth:
+        return PlaceHealth("" if self._down is None else str(self._down), self.room)
 
     def check(self) -> Iterable[Finding]:
         if self._down is not None:

@@ -19,11 +19,11 @@ from dispatcher.core.vitals import (
     Credential,
     Deadline,
     Filling,
-    Health,
     HeldVitals,
     Leftover,
     MailboxVitals,
     Oldest,
+    PlaceHealth,
     PlaceVitals,
     Room,
     Silence,
@@ -44,12 +44,15 @@ GOOD = Vitals(
 )
 
 
+NO_INODES = PlaceHealth("", Room(500, 1000, free_files=1, files=100))
+
+
 def box(**changes: Any) -> Vitals:
     return replace(GOOD, mailboxes=(replace(GOOD.mailboxes[0], **changes),))
 
 
 def place(kind: Kind, trouble: str, since: timedelta) -> Vitals:
-    found = PlaceVitals(SITE, "accueil", kind, Health(trouble), NOW - since)
+    found = PlaceVitals(SITE, "accueil", kind, PlaceHealth(trouble), NOW - since)
     return replace(GOOD, places=(found,))
 
 
@@ -113,7 +116,7 @@ RAISED = [
     pytest.param(
         replace(
             GOOD,
-            places=(PlaceVitals(SITE, "d", Kind.FOLDER, Health("", Room(500, 1000, 1, 100))),),
+            places=(PlaceVitals(SITE, "d", Kind.FOLDER, NO_INODES),),
         ),
         K.DISK_NEARLY_FULL,
         f"{SITE}/d",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from dispatcher.core.vitals import Health
+from dispatcher.core.vitals import PlaceHealth
 from dispatcher.edges.cups.jobs import QueueState
 from dispatcher.edges.cups.server import CupsServer, available
 from dispatcher.edges.cups.settings import CupsdConf
@@ -41,19 +41,19 @@ def findings(server: CupsServer, queue: str, options: Mapping[str, str]) -> Iter
     yield from _settings(text)
 
 
-def health(server: CupsServer, queue: str) -> Health:
+def health(server: CupsServer, queue: str) -> PlaceHealth:
     """Return what keeps a queue from printing, in words."""
     if not available():
-        return Health("printing needs pycups, which is not installed")
+        return PlaceHealth("printing needs pycups, which is not installed")
     try:
         state = QueueState.read(server.describe(queue))
     except Unavailable as error:
-        return Health(str(error))
+        return PlaceHealth(str(error))
     if state is None:
-        return Health(f"CUPS has no queue {queue}")
+        return PlaceHealth(f"CUPS has no queue {queue}")
     if not state.accepting:
-        return Health(f"the queue {queue} rejects jobs")
-    return Health(blocking(state).trouble())
+        return PlaceHealth(f"the queue {queue} rejects jobs")
+    return PlaceHealth(blocking(state).trouble())
 
 
 def blocking(state: QueueState) -> QueueState:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from dispatcher.core.vitals import Health, Room
+from dispatcher.core.vitals import PlaceHealth, Room
 from dispatcher.edges.folder.names import is_part
 from dispatcher.edges.folder.opened import OpenFolder
 from dispatcher.ports import Finding
@@ -32,7 +32,7 @@ def findings(directory: Path, folder: OpenFolder) -> Iterator[Finding]:
     yield from _strange(directory, folder)
 
 
-def health(directory: Path, folder: OpenFolder) -> Health:
+def health(directory: Path, folder: OpenFolder) -> PlaceHealth:
     """Return whether it takes documents, and its room. Raises OSError like `findings`."""
     volume = os.fstatvfs(folder.fd)
     problem = _not_writable(directory, folder, volume)
@@ -42,7 +42,7 @@ def health(directory: Path, folder: OpenFolder) -> Health:
     room = Room(
         volume.f_bavail * size, usable * size, free_files=volume.f_favail, files=volume.f_files
     )
-    return Health("" if problem is None else problem.what, room)
+    return PlaceHealth("" if problem is None else problem.what, room)
 
 
 def _not_writable(

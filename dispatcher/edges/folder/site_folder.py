@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dispatcher.core.delivery import Order, Receipt
-from dispatcher.core.vitals import Health
+from dispatcher.core.vitals import PlaceHealth
 from dispatcher.edges.folder import faults, removing
 from dispatcher.edges.folder.group import Group, Listing
 from dispatcher.edges.folder.health import findings, health
@@ -149,16 +149,16 @@ class SiteFolder:
         except (Unavailable, Refused) as cause:
             return (Finding("problem", str(cause), cause.hint),)
 
-    def health(self) -> Health:
+    def health(self) -> PlaceHealth:
         """See `Destination.health`."""
         try:
             with self._open() as folder:
                 self._mounted()
                 return health(self._directory, folder)
         except OSError as error:
-            return Health(str(faults.cannot_look(self._directory, error)))
+            return PlaceHealth(str(faults.cannot_look(self._directory, error)))
         except (Unavailable, Refused) as cause:
-            return Health(str(cause))
+            return PlaceHealth(str(cause))
 
     def _attempt(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
         try:
