@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,6 +37,9 @@ from dispatcher.settings import MailboxSettings, Settings
 __all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
 
 CLOCK: Final = SystemClock()
+
+# PDF readers at work beside the thread that reads mail. More gain nothing on small machines.
+_PDF_READERS: Final = 2
 
 _log = structlog.get_logger(__name__)
 
@@ -124,7 +128,7 @@ def paper() -> Paper:
 @contextmanager
 def open_inspector() -> Iterator[PdfInspector]:
     """Make the PDF inspector; its helpers end when the block does."""
-    inspector = PdfInspector()
+    inspector = PdfInspector(_PDF_READERS)
     try:
         yield inspector
     finally:
@@ -301,16 +305,36 @@ def open_for_check(chosen: Configuration, ledger: SqlLedger | None) -> Iterator[
 
 
 class _Mounts:
-    """Remembers in the ledger on which mount each site folder lay (see the folder edge)."""
+    """Remembers in the ledger on which mount each site folder lay (see the folder edge).
+
+    Only the program that holds the daemon's lock writes there, so what was read or written
+    once need not be asked for again. Folders that come at the same time share a commit.
+    """
 
     def __init__(self, ledger: SqlLedger) -> None:
         self._ledger = ledger
+        self._known: dict[str, str] = {}
+        self._waiting: dict[str, str] = {}
+        self._writing = threading.Lock()
 
     def get(self, path: str) -> str | None:
-        return self._ledger.mount_of(path)
+        if path not in self._known:
+            found = self._ledger.mount_of(path)
+            if found is None:
+                return None
+            self._known.setdefault(path, found)
+        return self._known[path]
 
     def set(self, path: str, mount_point: str) -> None:
-        self._ledger.remember_mount(path, mount_point)
+        self._waiting[path] = mount_point
+        with self._writing:
+            if self._known.get(path) == mount_point:
+                return  # another one, which came first, wrote this one too
+            together = {**self._waiting, path: mount_point}
+            self._ledger.remember_mounts(together)
+            self._known.update(together)
+            for written in together:
+                self._waiting.pop(written, None)
 
 
 def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from dispatcher.core.ledger import Identity
 from dispatcher.edges.imap import gauges, removing, watch
@@ -70,9 +71,9 @@ class ImapMailbox:
         """See `Mailbox.fetch`."""
         with self._talking("asking for sizes") as client:
             batches = self._fetching.batches(client, uids)
-        for batch in batches:
+        for batch, following in pairwise([*batches, []]):
             with self._talking("fetching messages") as client:
-                messages = self._fetching.bodies(client, batch)
+                messages = self._fetching.bodies(client, batch, following)
             yield from messages
 
     def too_large(self, uid: int) -> bool:

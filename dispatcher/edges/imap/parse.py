@@ -144,11 +144,11 @@ def merged(said: Sequence[Item], *, steady: bool) -> dict[int, Item]:
         uid = item.uid if item.uid is not None else known
         if uid is None:
             continue
-        joined = _joined(result.get(uid), item)
-        if joined is None:
+        whole = joined(result.get(uid), item)
+        if whole is None:
             torn.add(uid)
         else:
-            result[uid] = joined
+            result[uid] = whole
     return {uid: item for uid, item in result.items() if uid not in torn}
 
 
@@ -163,7 +163,8 @@ def content(item: Item, name: bytes) -> bytes | None:
     return None
 
 
-def _joined(before: Item | None, item: Item) -> Item | None:
+def joined(before: Item | None, item: Item) -> Item | None:
+    """Return what two responses say of one message; None when they contradict each other."""
     if before is None:
         return item
     for key, value in item.values.items():
