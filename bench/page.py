@@ -27,6 +27,16 @@ _RATES: Final = ("throughput-0", "throughput-30", "throughput-100mbit", "through
 _INK: Final = {"program": "#1f5f8b", "bulk": "#b8b8b8", "floor": "#d9a441", "what": "#d9a441"}
 
 
+_HEAD: Final = """\
+# Performance
+
+Made by `make bench`, which writes this page; do not edit it. What each case does and against
+whom stands in the modules of `bench/`. Everything runs on one machine, against a private
+Dovecot whose mail lies in the page cache; those who are compared take turns in every repeat.
+Ratios are of the same repeat: they hold elsewhere, single rates do not.
+"""
+
+
 def write() -> None:
     """Write the page and the plots; a case that was never run is left out."""
     mpl.rcParams.update({"svg.hashsalt": "bench", "font.size": 9})
@@ -36,13 +46,7 @@ def write() -> None:
 
 
 def _lines(found: list[Result]) -> Iterator[str]:
-    yield "# Performance"
-    yield ""
-    yield "Made by `make bench`, which writes this page; do not edit it. What each case does and"
-    yield "against whom stands in the modules of `bench/`. Everything runs on one machine, against a"
-    yield "private Dovecot whose mail lies in the page cache; those who are compared take turns in"
-    yield "every repeat. Ratios are of the same repeat: they hold elsewhere, single rates do not."
-    yield ""
+    yield _HEAD
     yield f"Run on {datetime.now(UTC):%Y-%m-%d} on {_machine()}."  # noqa: TID251 - the day it ran
     yield ""
     yield from _goals(found)
