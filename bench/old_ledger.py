@@ -26,8 +26,6 @@ def multiply(ledger: Path, count: int) -> None:
         connection.execute("UPDATE counter SET value = ? WHERE name = 'received'", (count,))
         connection.execute("UPDATE place SET uidnext = ?", (count + 1,))
         connection.commit()
-        connection.execute("ANALYZE")
-        connection.commit()
 
 
 def _copy(connection: sqlite3.Connection, table: str, key: str, count: int) -> None:

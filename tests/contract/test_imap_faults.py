@@ -260,6 +260,14 @@ def test_a_refused_keyword_is_unavailable_and_nothing_else(play: Play) -> None:
         pytest.param(b"* SEARCH 3 5 (MODSEQ 917)\r\n", 1, (3, 5), id="with a MODSEQ"),
         pytest.param(b"* 4 EXISTS\r\n* SEARCH 3\r\n", 1, (3,), id="amid other responses"),
         pytest.param(b"", 9, (), id="nothing at all, for nothing new"),
+        pytest.param(
+            b'* ESEARCH (TAG "A1") UID ALL 3:5,8\r\n', 1, (3, 4, 5, 8), id="in ranges"
+        ),
+        pytest.param(
+            b'* ESEARCH (TAG "A1") UID COUNT 3 ALL 8,5:3\r\n', 1, (3, 4, 5, 8), id="backwards"
+        ),
+        pytest.param(b'* ESEARCH (TAG "A1") UID\r\n', 9, (), id="in ranges, of nothing"),
+        pytest.param(b"* ESEARCH UID ALL 8\r\n", 9, (), id="the last message, in a range"),
     ],
 )
 def test_the_list_of_uids_is_read_in_every_form(
@@ -272,6 +280,36 @@ def test_the_list_of_uids_is_read_in_every_form(
 
 def test_no_list_of_a_mailbox_that_holds_mail_is_no_empty_list(play: Play) -> None:
     mailbox = play(failing(SEARCH=DONE))
+    mailbox.select()
+    with pytest.raises(Unavailable):
+        mailbox.uids()
+
+
+def test_ranges_are_asked_for_only_where_the_server_offers_them(play: Play) -> None:
+    plain = Script(MESSAGES)
+    answer = b'* ESEARCH (TAG "TAG") UID ALL 3,5,8\r\n' + DONE
+    able = replace(
+        plain, answers={"SEARCH": answer}, capabilities=b"IMAP4rev1 ESEARCH AUTH=PLAIN"
+    )
+    for script, said in ((plain, 0), (able, 1)):
+        mailbox = play(script)
+        mailbox.select()
+        assert mailbox.uids() == (3, 5, 8)
+        assert server_of(mailbox).said(b"RETURN (ALL)") == said
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        pytest.param(b"1:900000,1000000:1900000,2000000:4294967295", id="over all numbers"),
+        pytest.param(b"3:*", id="without an end"),
+        pytest.param(b"3,,8", id="torn"),
+        pytest.param(b"", id="none"),
+    ],
+)
+def test_ranges_that_make_no_sense_are_no_list(play: Play, ranges: bytes) -> None:
+    """A list that is not believed must not make what it leaves out look removed."""
+    mailbox = play(failing(SEARCH=b"* ESEARCH UID ALL " + ranges + b"\r\n" + DONE))
     mailbox.select()
     with pytest.raises(Unavailable):
         mailbox.uids()
