@@ -19,9 +19,10 @@ def tree(pid: int) -> Iterator[int]:
 
 
 def memory(pid: int) -> float:
-    """Return the resident memory of a process tree in MB; what they share counts for each."""
-    pages = (_text(Path(f"/proc/{one}/statm")).split() for one in tree(pid))
-    return sum(int(found[1]) for found in pages if found) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    """Return the memory of a process tree in MB (PSS: what two share counts half for each)."""
+    texts = (_text(Path(f"/proc/{one}/smaps_rollup")) for one in tree(pid))
+    lines = (line for text in texts for line in text.splitlines())
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
 
 
 def cpu(pid: int) -> float:
