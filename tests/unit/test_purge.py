@@ -432,7 +432,11 @@ def test_what_a_person_keeps_in_the_last_moment_is_kept(
     kept, gone = entries(office)
     decisions = Decisions(office.ledger, office.clock, office.rules)
     until = office.clock.now() + timedelta(days=30)
-    mailbox.when_shown = lambda: decisions.keep(kept.id, until, CLAIRE) and None
+
+    def keep() -> None:
+        decisions.keep(kept.id, until, CLAIRE)
+
+    mailbox.when_shown = keep
     office.clock.go(HOURS_72)
     assert purge(office).mails == 1
     assert set(mailbox.stored) == {kept.ref.uid}
