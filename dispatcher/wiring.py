@@ -22,12 +22,12 @@ from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
-from dispatcher.edges.imap import Account, ImapMailbox
+from dispatcher.edges.imap import Account, ImapMailbox, try_files
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.systemd import SystemdNotifier
 from dispatcher.errors import ConfigInvalid
-from dispatcher.ports import Destination, Mailbox, Paper, Supervisor
+from dispatcher.ports import Destination, Finding, Mailbox, Paper, Supervisor
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk, Policy, Purging, Reader
 from dispatcher.service.gate import target_of
@@ -49,11 +49,31 @@ class Configuration:
 
 
 def configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:
-    """Load both files and set up the log. Raises ConfigInvalid with every problem of both."""
+    """Load both files and set up the log.
+
+    Raises ConfigInvalid with every problem of the settings, or else of the rules.
+    """
+    found, problems = configuration_to_look(path, environ)
+    if problems:
+        raise ConfigInvalid(problems)
+    return found
+
+
+def configuration_to_look(
+    path: Path, environ: Mapping[str, str] = os.environ
+) -> tuple[Configuration, tuple[str, ...]]:
+    """Load both files for a look at the ledger, with what is wrong with the rules.
+
+    The running service goes on with its old rules when the file is not valid; here it then
+    counts as a file without sites. Raises ConfigInvalid with every problem of the settings.
+    """
     log.guard_crashes()
     settings = settings_file.load(path, environ)
     log.configure(style=settings.log.format.value, level=settings.log.level.value)
-    return Configuration(settings, _rules(settings.routing))
+    try:
+        return Configuration(settings, _rules(settings.routing)), ()
+    except ConfigInvalid as error:
+        return Configuration(settings, Rules("", None, {})), tuple(error.problems)
 
 
 def _rules(path: Path) -> Rules:
@@ -74,6 +94,8 @@ class RulesInForce:
         self._path = chosen.settings.routing
         self._rules = chosen.rules
         self._seen = self._taken = self._stamp()
+        self.problems: tuple[str, ...] = ()
+        """What is wrong with the file that was last refused; empty: its rules are in force."""
 
     def __call__(self) -> Rules:
         """Return the rules in force now."""
@@ -98,8 +120,10 @@ class RulesInForce:
         try:
             self._rules = _rules(self._path)
         except ConfigInvalid as error:
+            self.problems = tuple(error.problems)
             _log.error("rules_refused", problems=list(error.problems))
         else:
+            self.problems = ()
             _log.info("rules_reloaded", digest=self._rules.digest[:12])
 
 
@@ -313,27 +337,32 @@ class _Mounts:
         self._ledger.remember_mount(path, mount_point)
 
 
+def try_mailbox_files(chosen: Configuration) -> Iterator[Finding]:
+    """Yield what is to be said of each mailbox without the network."""
+    for name, one in chosen.settings.mailboxes.items():
+        yield try_files(_account(name, one))
+
+
 def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
-    return ImapMailbox(
-        Account(
-            name=name,
-            host=settings.host,
-            port=settings.port,
-            username=settings.username or "",
-            security=settings.security.value,
-            ca_file=settings.ca_file,
-            password=settings.password,
-            client_certificate=settings.client_certificate,
-            client_key=settings.client_key,
-            token=partial(token.run, settings.token_command)
-            if settings.token_command
-            else None,
-            folder=settings.folder,
-            watch=settings.watch.value,
-            poll_interval=settings.poll_interval.total_seconds(),
-            keyword=settings.settled_keyword,
-            max_message_size=settings.max_message_size,
-            fetch_batch=settings.fetch_batch,
-        ),
-        CLOCK,
+    return ImapMailbox(_account(name, settings), CLOCK)
+
+
+def _account(name: str, settings: MailboxSettings) -> Account:
+    return Account(
+        name=name,
+        host=settings.host,
+        port=settings.port,
+        username=settings.username or "",
+        security=settings.security.value,
+        ca_file=settings.ca_file,
+        password=settings.password,
+        client_certificate=settings.client_certificate,
+        client_key=settings.client_key,
+        token=partial(token.run, settings.token_command) if settings.token_command else None,
+        folder=settings.folder,
+        watch=settings.watch.value,
+        poll_interval=settings.poll_interval.total_seconds(),
+        keyword=settings.settled_keyword,
+        max_message_size=settings.max_message_size,
+        fetch_batch=settings.fetch_batch,
     )

@@ -44,7 +44,8 @@ def list_entries(
 ) -> None:
     """List the messages of the ledger, oldest first."""
     number = None if site is None else finess_et(site)
-    with wiring.open_ledger(wiring.configuration(config)) as ledger:
+    chosen, _ = wiring.configuration_to_look(config)
+    with wiring.open_ledger(chosen) as ledger:
         entries = list(ledger.entries(state=state, site=number))
     if as_json:
         print_json([entry_shape(entry) for entry in entries])

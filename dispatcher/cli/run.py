@@ -23,6 +23,7 @@ from dispatcher.service.keeper import Keeper
 from dispatcher.service.loop import Loops, MailboxLoop
 from dispatcher.service.once import Outcome, run_once
 from dispatcher.service.pulse import Pulses
+from dispatcher.service.refused_rules import remember
 from dispatcher.service.watch import check_balance
 
 _log = structlog.get_logger(__name__)
@@ -92,11 +93,13 @@ def serve(
     _log.info("service_started", mailboxes=len(mailboxes))
     supervisor.ready(f"{len(mailboxes)} mailbox(es)")
     alive = pulses.add("signals and rules")
-    broken = None
+    broken, told = None, None
     try:
         while broken is None and not asked.to_stop.wait(_LOOK):
             alive.beat()
             _take_rules(rules, supervisor, asked, desk.clock)
+            if told != rules.problems and remember(desk.ledger, desk.clock, rules.problems):
+                told = rules.problems
             broken = loops.broken or keeper.broken
     finally:
         supervisor.stopping(_DRAIN + _AFTER)

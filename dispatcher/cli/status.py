@@ -16,6 +16,7 @@ from dispatcher.cli.shapes import Json, balance_shape
 from dispatcher.core.delivery import MAYBE_TWICE
 from dispatcher.core.ledger import Delivery, DeliveryState, Entry, State
 from dispatcher.ports import Ledger
+from dispatcher.service import refused_rules
 from dispatcher.service.daily import last_day
 from dispatcher.service.hindrance import Hindrance, hindrances
 from dispatcher.service.lanes import Lane
@@ -30,9 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
     """Show the balance, the oldest unsettled message, mailboxes, sites and targets."""
-    chosen = wiring.configuration(config)
+    chosen, problems = wiring.configuration_to_look(config)
     with wiring.open_ledger(chosen) as ledger:
-        shape = _status_shape(ledger, chosen)
+        shape = _status_shape(ledger, chosen, problems)
     if as_json:
         print_json(shape)
     else:
@@ -40,16 +41,20 @@ def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
     balance = shape["balance"]
     wrong = shape["difference"] or shape["failing"] or shape["removed_by_others"]
     wrong = wrong or shape["left_on_sites"] or any(map(_alarming, shape["mailboxes"]))
+    wrong = wrong or shape["rules"]["refused"]
     attention = balance["held"] or wrong
     raise typer.Exit(Exit.ATTENTION if attention else Exit.DONE)
 
 
-def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
+def _status_shape(
+    ledger: Ledger, chosen: wiring.Configuration, problems: Sequence[str]
+) -> Json:
     balance = ledger.balance()
     entries = list(ledger.entries())
     unsettled = [e for e in entries if e.state in {State.PENDING, State.HELD}]
     oldest = min(unsettled, key=lambda e: e.received_at, default=None)
     now = wiring.CLOCK.now()
+    running = wiring.is_running(chosen)
     return {
         "balance": balance_shape(balance),
         "difference": balance.difference,
@@ -61,9 +66,22 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
         "oldest_unsettled": None if oldest is None else _oldest_shape(oldest, now),
         "mailboxes": [_mailbox_shape(ledger, name) for name in chosen.settings.mailboxes],
         "targets": _target_shapes(ledger, entries, chosen),
-        "rules": {"digest": chosen.rules.digest, "sites": len(chosen.rules.sites)},
-        "service": {"running": wiring.is_running(chosen)},
+        "rules": {
+            "digest": chosen.rules.digest,
+            "sites": len(chosen.rules.sites),
+            "refused": _refused_shape(ledger, problems, running=running),
+        },
+        "service": {"running": running},
     }
+
+
+def _refused_shape(ledger: Ledger, problems: Sequence[str], *, running: bool) -> Json | None:
+    """Return since when the old rules stay, by the running service, and what is wrong."""
+    kept = refused_rules.read(ledger) if running else None
+    told = list(problems) or ([] if kept is None else list(kept.problems))
+    if not told:
+        return None
+    return {"since": None if kept is None else kept.since_at.isoformat(), "problems": told}
 
 
 def is_failing(entry: Entry) -> bool:
@@ -167,6 +185,7 @@ def _print_status(shape: Json) -> None:
         screen().print(f"[red]{shape['difference']} message(s) unaccounted for: run verify[/]")
     running = "running" if shape["service"]["running"] else "[yellow]not running[/]"
     screen().print(f"Service: {running}")
+    _print_refused(shape["rules"]["refused"])
     oldest = shape["oldest_unsettled"]
     if oldest:
         age = oldest["age_seconds"] // 60
@@ -200,6 +219,20 @@ def _print_status(shape: Json) -> None:
     print_table("Sites", columns, map(_target_row, shape["targets"]), empty="none")
     if shape["held"]:
         print_table("Held", ("reason", "count"), shape["held"].items(), empty="")
+
+
+def _print_refused(refused: Json | None) -> None:
+    if refused is None:
+        return
+    since = refused["since"]
+    what = (
+        "is not valid: the service will not start with it"
+        if since is None
+        else f"was refused: the old rules stay in force since {local_text(since)}"
+    )
+    screen().print(f"[red]routing.yaml {what}[/]")
+    for problem in refused["problems"]:
+        screen().print(f"  {plain(problem)}", soft_wrap=True)
 
 
 def _print_purge(shape: Json) -> None:

@@ -196,6 +196,8 @@ def test_check_says_all_is_well_and_what_is_not(laboratory: Laboratory) -> None:
     assert ended.status == 0, ended.out
     assert not laboratory.ledger.exists(), "checking makes nothing"
     assert "IDLE" in ended.out
+    told = [line.split("site ")[1][:9] for line in ended.out.splitlines() if ", target" in line]
+    assert list(dict.fromkeys(told)) == list(SITES), "in the order of the file"
     laboratory.folder("990000010").rmdir()
     (laboratory.top / "lbm.password").write_text("wrong", encoding="utf-8")
     ended = laboratory.command("check")
@@ -204,6 +206,16 @@ def test_check_says_all_is_well_and_what_is_not(laboratory: Laboratory) -> None:
     assert any("990000010" in line for line in problems)
     assert any("mailbox lbm" in line for line in problems)
     assert laboratory.command("check", "--offline").status == 1
+
+
+def test_check_reads_passwords_and_certificates_without_the_network(
+    laboratory: Laboratory,
+) -> None:
+    ended = laboratory.command("check", "--offline")
+    assert ended.status == 0, ended.out
+    (laboratory.top / "lbm.password").write_text("\n", encoding="utf-8")
+    ended = laboratory.command("check", "--offline")
+    assert (ended.status, "password is empty" in " ".join(ended.out.split())) == (1, True)
 
 
 @pytest.mark.parametrize("which", ["settings", "routing"])

@@ -120,14 +120,37 @@ def test_hup_takes_new_rules_and_refuses_broken_ones(
         process.send_signal(signal.SIGHUP)
         bal.deliver(three[1].raw)
         until(lambda: count(laboratory) == 1, "a delivery under the old rules")
+        until(lambda: refused_since(laboratory) is not None, "the refusal, told by status")
+        (problem,) = laboratory.status()["rules"]["refused"]["problems"]
+        assert "nonsense" in problem
+        told = laboratory.command("status")
+        assert (told.status, "old rules stay in force since" in told.out) == (1, True)
+        assert len(laboratory.listed()) == 2
         laboratory.write_routing(good)
         process.send_signal(signal.SIGHUP)
+        until(lambda: laboratory.status()["rules"]["refused"] is None, "the new rules")
         (held,) = laboratory.listed("--state", "held")
         ended = laboratory.command("retry", held["id"])
         assert ended.status == 0, ended.err
         until(lambda: count(laboratory) == 2, "the held one, under the new rules")
     finally:
         stop(process)
+
+
+def refused_since(laboratory: Laboratory) -> str | None:
+    refused = laboratory.status()["rules"]["refused"]
+    return None if refused is None else refused["since"]
+
+
+def test_status_tells_a_broken_rules_file_also_when_no_service_runs(
+    laboratory: Laboratory,
+) -> None:
+    assert laboratory.once()[0] == 0
+    laboratory.write_routing("version: 1\nversion: 2\n")
+    told = laboratory.command("status")
+    assert (told.status, "the service will not start with it" in told.out) == (1, True)
+    assert laboratory.status()["rules"]["refused"]["since"] is None
+    assert laboratory.command("run", "--once").status == 78
 
 
 def test_a_server_that_refuses_the_password_is_told_and_not_stormed(

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from dispatcher.edges.imap import gauges
 from dispatcher.edges.imap.account import Account, Limits
 from dispatcher.edges.imap.client import Client
-from dispatcher.edges.imap.connect import connect
+from dispatcher.edges.imap.connect import connect, tls_context
 from dispatcher.edges.imap.login import log_in
 from dispatcher.edges.imap.opening import open_mailbox
 from dispatcher.edges.imap.parse import Opened
@@ -51,6 +51,17 @@ def probe(account: Account, now: datetime, limits: Limits) -> list[Finding]:
         if wire is not None:
             wire.shutdown()
     return findings
+
+
+def try_files(account: Account) -> Finding:
+    """Read the password, the authorities and the client certificate; no network."""
+    try:
+        account.password()
+        if account.security != "plaintext":
+            tls_context(account)
+    except (Unavailable, Refused) as error:
+        return _problem(account, error)
+    return Finding("ok", f"mailbox {account.name}: what it needs to log in can be read")
 
 
 def _problem(account: Account, error: DispatcherError) -> Finding:
