@@ -28,6 +28,8 @@ from dispatcher.core.ledger import (
     State,
 )
 from dispatcher.core.message import MessageRef
+from dispatcher.core.rulebook import Change, Draft, Refusal, RulesState
+from dispatcher.core.vitals import Tally
 from dispatcher.errors import InDoubt, Refused, Unavailable
 
 
@@ -82,6 +84,17 @@ class Quota:
 
     used: int
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Something that a login rests on and that ends: somebody must renew it before.
+
+    `what` is "client certificate", "server certificate" or "token".
+    """
+
+    what: str
+    ends_at: datetime
 
 
 class Mailbox(Protocol):
@@ -169,6 +182,13 @@ class Mailbox(Protocol):
         """Return the fullest storage quota of the mailbox; None: the server tells none."""
         ...
 
+    def endings(self) -> tuple[Ending, ...]:
+        """Return what the last good login rests on and when it ends. Any thread; asks nobody.
+
+        A token that lives for a day or less is none of them: each login has its own.
+        """
+        ...
+
     def wait(self, seconds: float) -> None:
         """Return when mail may have come, when `wake` was called, or after `seconds`."""
         ...
@@ -196,12 +216,15 @@ class Copy:
     """A delivered copy that is to go.
 
     `delivery` is the order's id, `reference` the receipt's, `sha256` that of the document
-    that was written.
+    that was written. Where no receipt is known, because nobody knows whether the order was
+    carried out, `reference` is empty and `name` the document's: any copy that the order
+    may have left is meant, and what else lies there is nobody's.
     """
 
     delivery: str
     reference: str
     sha256: str = field(repr=False)
+    name: str = field(default="", repr=False)
 
 
 Removal = delivery.Removal
@@ -315,6 +338,21 @@ class Apart(Protocol):
         ...
 
 
+# --- the rules ---------------------------------------------------------------------------
+
+
+class RulesFile(Protocol):
+    """routing.yaml on its disk, which people and programs change as they like."""
+
+    def stamp(self) -> tuple[int, ...]:
+        """Return what changes whenever the file does; empty: it is not there."""
+        ...
+
+    def draft(self) -> Draft | None:
+        """Read the file once, to its end, and check it; None: it changed meanwhile."""
+        ...
+
+
 # --- the ledger --------------------------------------------------------------------------
 
 
@@ -346,10 +384,12 @@ class Writer(Protocol):
         reason: HoldReason | None = None,
         reference: str | None = None,
         next_try_at: datetime | None = None,
+        rules: str | None = None,
     ) -> Entry:
         """Move one delivery and, with it, its message; return the message as it is now.
 
-        To `delivering` counts one attempt. `reason` is for `held`.
+        To `delivering` counts one attempt. `reason` is for `held`; `rules` the digest of the
+        rules by which it goes from now on.
         """
         ...
 
@@ -435,6 +475,18 @@ class Writer(Protocol):
 
     def note(self, name: str, value: str | None) -> None:
         """Remember a text under a name, for `Ledger.memo`; None: forget it."""
+        ...
+
+    def take_rules(self, change: Change, content: bytes) -> None:
+        """Record a version of the rules and that it came into force, or was set aside.
+
+        What came into force ends a refusal. Old versions that nothing refers to any more,
+        and old lines, are forgotten beyond `core.rulebook.VERSIONS_KEPT` and `CHANGES_KEPT`.
+        """
+        ...
+
+    def refuse_rules(self, refusal: Refusal | None) -> None:
+        """Record that the file on disk is refused; None: it is what is in force."""
         ...
 
     def begin_purge(self, entry_ids: Iterable[str]) -> None:
@@ -582,6 +634,18 @@ class Ledger(Protocol):
         """Return what is remembered under names that begin so, by those names."""
         ...
 
+    def rules_state(self) -> RulesState | None:
+        """Return which rules are in force; None: none ever were."""
+        ...
+
+    def rules_history(self) -> tuple[Change, ...]:
+        """Return the versions that came into force or were set aside, the first first."""
+        ...
+
+    def rules_content(self, digest: str) -> bytes | None:
+        """Return a version of routing.yaml as it was; None: it is not kept."""
+        ...
+
     def past_term(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
         """Return the messages whose term has come and whose line is not empty, oldest first."""
         ...
@@ -619,6 +683,10 @@ class Ledger(Protocol):
 
     def balance(self) -> Balance:
         """Return the counts; `received` is counted apart from the states: they can differ."""
+        ...
+
+    def tallies(self) -> tuple[Tally, ...]:
+        """Return how many deliveries stand where, by site and target; counted, not listed."""
         ...
 
     def flaws(self) -> tuple[str, ...]:

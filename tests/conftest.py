@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.servers.cupsd import Cupsd
@@ -13,6 +17,23 @@ from tests.servers.dovecot import Bal, Dovecot
 # Its limit of 200 ms an example is a timed assertion: a busy machine exceeds it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _log_of_its_own() -> Iterator[None]:
+    """Put the process's log back as it was: a command that a test runs sets it up anew.
+
+    A level that one test's configuration names would else hide events from the next one's
+    `capture_logs`, which replaces the processors alone.
+    """
+    before, hooks = structlog.get_config(), (sys.excepthook, threading.excepthook)
+    root = logging.root
+    handlers, level, raises = list(root.handlers), root.level, logging.raiseExceptions
+    yield
+    structlog.configure(**before)
+    sys.excepthook, threading.excepthook = hooks
+    root.handlers, logging.raiseExceptions = handlers, raises
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

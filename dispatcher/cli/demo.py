@@ -13,14 +13,15 @@ from typing import Annotated, Final
 
 import typer
 
-from dispatcher import wiring
 from dispatcher.cli import rehearsal, rehearsal_views
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.extras import need_demo
 from dispatcher.cli.options import AsJson
 from dispatcher.cli.rehearsal import Place
 from dispatcher.cli.screen import print_json
+from dispatcher.service.decisions import NotAsked
 from dispatcher.service.loop import Loops
+from dispatcher.service.rulebook import Rulebook
 
 # How often what people decided and changed rules are looked at (seconds).
 _LOOK: Final = 0.5
@@ -46,7 +47,7 @@ def demo(  # noqa: PLR0917 - typer reads every option from here
 ) -> None:
     """Rehearse a day of sixty sites: made-up certificates, faults, what became of them."""
     need_demo("the demo")
-    top = nullcontext(directory.resolve()) if directory else _passing_directory()
+    top = nullcontext(_new(directory)) if directory else _passing_directory()
     with (
         top as kept,
         rehearsal.laboratory(kept) as place,
@@ -64,13 +65,29 @@ def demo(  # noqa: PLR0917 - typer reads every option from here
     raise typer.Exit(Exit.DONE if report["as_meant"] == report["sent"] else Exit.ATTENTION)
 
 
+def _new(directory: Path) -> Path:
+    """Return a directory to keep everything in. Raises NotAsked when anything is in it.
+
+    The demo writes a dispatcher.yaml, a routing.yaml and a password of its own, and counts
+    what lies in the sites' folders: neither may meet those of somebody else.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        empty = not any(directory.iterdir())
+    except OSError as error:
+        raise NotAsked(f"--dir: {error.strerror}", hint="Name a directory to make.") from error
+    if not empty:
+        raise NotAsked("--dir: the directory is not empty", hint="Take a new one.")
+    return directory.resolve()
+
+
 @contextmanager
 def _passing_directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="sidep-demo-") as name:
         yield Path(name)
 
 
-def _serve(place: Place, loops: Loops, rules: wiring.RulesInForce, *, told: bool) -> None:
+def _serve(place: Place, loops: Loops, rules: Rulebook, *, told: bool) -> None:
     """Keep everything running until SIGINT or SIGTERM; take what people decide and change."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,7 +96,7 @@ def _serve(place: Place, loops: Loops, rules: wiring.RulesInForce, *, told: bool
         rehearsal_views.print_served(place)
         sys.stdout.flush()
     while not stop.wait(_LOOK) and loops.broken is None:
-        rules.reload_if_changed()
+        rules.look()
         loops.wake_due()
     if loops.broken is not None:
         raise loops.broken

@@ -55,15 +55,20 @@ def purge(
     """Delete what is past its term: mails, copies on sites, lines of the ledger."""
     if dry_run and confirm:
         raise NotAsked("give either --dry-run or --confirm")
-    chosen = wiring.configuration(config)
+    chosen = wiring.configuration(config, last_good=True)
     with wiring.open_desk(chosen) as desk:
         mailboxes = wiring.mailboxes(chosen)
         if dry_run:
             raise typer.Exit(_preview(mailboxes, desk, as_json=as_json))
         person = Person(user(), "purge --confirm") if confirm else None
+        looks = _looks(mailboxes, desk) if confirm else []
         if confirm:
-            _show(_looks(mailboxes, desk), desk, to_notes=as_json)
-        reports, failed = _carry_out(mailboxes, desk, person)
+            _show(looks, desk, to_notes=as_json)
+        # What could not be printed was not confirmed either.
+        unseen = {one.mailbox: one.failed for one in looks if one.failed is not None}
+        seen = [mailbox for mailbox in mailboxes if mailbox.name not in unseen]
+        reports, failed = _carry_out(seen, desk, person)
+        failed += unseen.values()
     if as_json:
         print_json({"mailboxes": [_report_shape(report) for report in reports]})
     else:

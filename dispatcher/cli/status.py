@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Final
 
 import typer
 
@@ -15,13 +16,16 @@ from dispatcher.cli.screen import local_text, plain, print_json, print_table, sc
 from dispatcher.cli.shapes import Json, balance_shape
 from dispatcher.core.delivery import MAYBE_TWICE
 from dispatcher.core.ledger import Delivery, DeliveryState, Entry, State
+from dispatcher.core.vitals import LaneVitals, MailboxVitals
 from dispatcher.ports import Ledger
-from dispatcher.service import refused_rules
+from dispatcher.service import vitals
 from dispatcher.service.daily import last_day
-from dispatcher.service.hindrance import Hindrance, hindrances
 from dispatcher.service.lanes import Lane
-from dispatcher.service.purge import TOLD, Brake, brakes, quota
+from dispatcher.service.purge import TOLD, Brake
 from dispatcher.service.purge.copies import changed
+
+# So many mistakes of a refused file are shown.
+_PROBLEMS: Final = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -31,57 +35,70 @@ def register(app: typer.Typer) -> None:
 
 def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
     """Show the balance, the oldest unsettled message, mailboxes, sites and targets."""
-    chosen, problems = wiring.configuration_to_look(config)
+    chosen = wiring.configuration(config, last_good=True)
     with wiring.open_ledger(chosen) as ledger:
-        shape = _status_shape(ledger, chosen, problems)
+        shape = _status_shape(ledger, chosen)
     if as_json:
         print_json(shape)
     else:
         _print_status(shape)
     balance = shape["balance"]
     wrong = shape["difference"] or shape["failing"] or shape["removed_by_others"]
-    wrong = wrong or shape["left_on_sites"] or any(map(_alarming, shape["mailboxes"]))
-    wrong = wrong or shape["rules"]["refused"]
+    wrong = (
+        wrong
+        or shape["rules"]["refused"]
+        or shape["left_on_sites"]
+        or any(map(_alarming, shape["mailboxes"]))
+    )
     attention = balance["held"] or wrong
     raise typer.Exit(Exit.ATTENTION if attention else Exit.DONE)
 
 
-def _status_shape(
-    ledger: Ledger, chosen: wiring.Configuration, problems: Sequence[str]
-) -> Json:
-    balance = ledger.balance()
+def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
     entries = list(ledger.entries())
     unsettled = [e for e in entries if e.state in {State.PENDING, State.HELD}]
     oldest = min(unsettled, key=lambda e: e.received_at, default=None)
     now = wiring.CLOCK.now()
-    running = wiring.is_running(chosen)
+    vital = vitals.take(ledger, chosen.rules, tuple(chosen.settings.mailboxes), now=now)
     return {
-        "balance": balance_shape(balance),
-        "difference": balance.difference,
+        "balance": balance_shape(vital.balance),
+        "difference": vital.balance.difference,
         "failing": sum(1 for e in entries if is_failing(e)),
         "removed_by_others": [e.id for e in unsettled if not e.present],
         "left_on_sites": [_left_shape(e, d) for e, d in changed(ledger.changed_copies())],
         "maybe_printed_twice": [e.id for e in entries if _maybe_twice(e)],
-        "held": dict(Counter(e.reason.value for e in entries if e.reason is not None)),
+        "held": dict(Counter(one.reason.value for one in vital.held)),
         "oldest_unsettled": None if oldest is None else _oldest_shape(oldest, now),
-        "mailboxes": [_mailbox_shape(ledger, name) for name in chosen.settings.mailboxes],
-        "targets": _target_shapes(ledger, entries, chosen),
-        "rules": {
-            "digest": chosen.rules.digest,
-            "sites": len(chosen.rules.sites),
-            "refused": _refused_shape(ledger, problems, running=running),
-        },
-        "service": {"running": running},
+        "mailboxes": [_mailbox_shape(ledger, box) for box in vital.mailboxes],
+        "targets": [_target_shape(ledger, lane, unsettled) for lane in vital.lanes],
+        "rules": _rules_shape(ledger, chosen),
+        "service": {"running": wiring.is_running(chosen)},
     }
 
 
-def _refused_shape(ledger: Ledger, problems: Sequence[str], *, running: bool) -> Json | None:
-    """Return since when the old rules stay, by the running service, and what is wrong."""
-    kept = refused_rules.read(ledger) if running else None
-    told = list(problems) or ([] if kept is None else list(kept.problems))
-    if not told:
-        return None
-    return {"since": None if kept is None else kept.since_at.isoformat(), "problems": told}
+def _rules_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
+    """Return what the service goes by; without one, what the next start will."""
+    state = ledger.rules_state()
+    running = wiring.is_running(chosen)
+    known = (
+        state
+        if state is not None and (running or state.digest == chosen.rules.digest)
+        else None
+    )
+    refusal = state.refusal if state is not None and running else None
+    problems = refusal.problems if refusal else chosen.draft.problems
+    since = refusal or (state and state.refusal)
+    return {
+        "digest": chosen.rules.digest if known is None else known.digest,
+        "sites": len(chosen.rules.sites),
+        "since": None if known is None else known.since_at.isoformat(),
+        "refused": None
+        if not problems
+        else {
+            "since": since.since_at.isoformat() if since else None,
+            "problems": list(problems),
+        },
+    }
 
 
 def is_failing(entry: Entry) -> bool:
@@ -104,19 +121,17 @@ def _oldest_shape(entry: Entry, now: datetime) -> Json:
     }
 
 
-def _mailbox_shape(ledger: Ledger, name: str) -> Json:
-    place = ledger.place(name)
-    last, filling = ledger.last_did(f"purge {name}"), quota.read(ledger, name)
-    braked = brakes.read(ledger, name)
+def _mailbox_shape(ledger: Ledger, box: MailboxVitals) -> Json:
+    place, quota = ledger.place(box.name), box.quota
     return {
-        "name": name,
-        "last_good_contact": None if place is None else place.checked_at.isoformat(),
+        "name": box.name,
+        "last_good_contact": _time(box.checked_at),
         "uidvalidity": None if place is None else place.uidvalidity,
-        "last_purge": None if last is None else last.isoformat(),
-        "brakes": [] if braked is None else sorted(one.value for one in braked.brakes),
+        "last_purge": _time(box.purged_at),
+        "brakes": [] if box.stopped is None else sorted(box.stopped.brakes),
         "quota": None
-        if filling is None
-        else {"used": filling.used, "limit": filling.limit, "percent": filling.percent},
+        if quota is None
+        else {"used": quota.used, "limit": quota.limit, "percent": quota.percent},
     }
 
 
@@ -130,51 +145,33 @@ def _left_shape(entry: Entry, delivery: Delivery) -> Json:
     return {"id": entry.id, "site": str(site or ""), "target": delivery.target}
 
 
-def _target_shapes(
-    ledger: Ledger, entries: Sequence[Entry], chosen: wiring.Configuration
-) -> list[Json]:
-    found: dict[Lane, list[Delivery]] = {
-        (site.finess, target.name): []
-        for site in chosen.rules.sites.values()
-        for target in site.targets
-    }
-    for entry in entries:
-        for delivery in entry.deliveries:
-            site = delivery.site or entry.site
-            if site is not None:
-                found.setdefault((site, delivery.target), []).append(delivery)
-    hindered = hindrances(ledger, entries)
-    return [
-        _target_shape(ledger, lane, deliveries) | _hindrance_shape(hindered.get(lane))
-        for lane, deliveries in sorted(found.items(), key=_place)
-    ]
-
-
-def _place(item: tuple[Lane, object]) -> tuple[str, str]:
-    (site, target), _ = item
-    return str(site), target
-
-
-def _target_shape(ledger: Ledger, lane: Lane, deliveries: Sequence[Delivery]) -> Json:
-    site, target = lane
-    counts = Counter(delivery.state for delivery in deliveries)
-    waiting = [one for one in deliveries if one.state is DeliveryState.WAITING]
+def _target_shape(ledger: Ledger, lane: LaneVitals, entries: Iterable[Entry]) -> Json:
+    key = (lane.site, lane.target)
+    waiting = [one for one in _deliveries(entries, key) if one.state is DeliveryState.WAITING]
     openings = [one.next_try_at for one in waiting if one.next_try_at is not None]
-    until = min(openings, default=None)
-    listed = last_day(ledger, lane)
+    listed = last_day(ledger, key)
+    hindrance = lane.hindrance
     return {
-        "site": str(site),
-        "target": target,
-        "waits_until": None if until is None else until.isoformat(),
+        "site": str(lane.site),
+        "target": lane.target,
+        "waits_until": _time(min(openings, default=None)),
         "waits_for_a_person": len(waiting) - len(openings),
         "last_bordereau": None if listed is None else listed.isoformat(),
-    } | {state.value: counts[state] for state in DeliveryState}
+        **{state.value: lane.count(state) for state in DeliveryState},
+        "because": None if hindrance is None else hindrance.because,
+        "since": None if hindrance is None else _time(hindrance.since_at),
+    }
 
 
-def _hindrance_shape(hindrance: Hindrance | None) -> Json:
-    if hindrance is None:
-        return {"because": None, "since": None}
-    return {"because": hindrance.because, "since": hindrance.since_at.isoformat()}
+def _deliveries(entries: Iterable[Entry], lane: Lane) -> Iterator[Delivery]:
+    for entry in entries:
+        for delivery in entry.deliveries:
+            if (delivery.site or entry.site, delivery.target) == lane:
+                yield delivery
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
 def _print_status(shape: Json) -> None:
@@ -185,7 +182,7 @@ def _print_status(shape: Json) -> None:
         screen().print(f"[red]{shape['difference']} message(s) unaccounted for: run verify[/]")
     running = "running" if shape["service"]["running"] else "[yellow]not running[/]"
     screen().print(f"Service: {running}")
-    _print_refused(shape["rules"]["refused"])
+    _print_rules(shape["rules"])
     oldest = shape["oldest_unsettled"]
     if oldest:
         age = oldest["age_seconds"] // 60
@@ -221,18 +218,19 @@ def _print_status(shape: Json) -> None:
         print_table("Held", ("reason", "count"), shape["held"].items(), empty="")
 
 
-def _print_refused(refused: Json | None) -> None:
+def _print_rules(rules: Json) -> None:
+    since = f" since {local_text(rules['since'])}" if rules["since"] else ""
+    screen().print(f"Rules: {rules['digest'][:12]}, {rules['sites']} site(s){since}")
+    refused = rules["refused"]
     if refused is None:
         return
-    since = refused["since"]
-    what = (
-        "is not valid: the service will not start with it"
-        if since is None
-        else f"was refused: the old rules stay in force since {local_text(since)}"
-    )
-    screen().print(f"[red]routing.yaml {what}[/]")
-    for problem in refused["problems"]:
+    since = f" since {local_text(refused['since'])}" if refused["since"] else ""
+    screen().print(f"[red]The file routing.yaml is refused{since}; the rules above stay:[/]")
+    for problem in refused["problems"][:_PROBLEMS]:
         screen().print(f"  {plain(problem)}", soft_wrap=True)
+    more = len(refused["problems"]) - _PROBLEMS
+    if more > 0:
+        screen().print(f"  and {more} more: `sidep-dispatcher check` tells all")
 
 
 def _print_purge(shape: Json) -> None:

@@ -109,18 +109,34 @@ def send(
         wait = None if asked else wait_at(desk.rules, site.finess, target, now)
         order = Order(secrets.token_hex(16), site.finess, target.name, document)
         sent.append((target, wait or order))
-    outcomes = _delivered([one for _, one in sent if isinstance(one, Order)], desk)
+    orders = [one for _, one in sent if isinstance(one, Order)]
+    # It bears names: before it lies anywhere, it is written down that it is to be deleted.
+    pages.remember(desk, [(_lane(one), page.on, intended(one)) for one in orders])
+    outcomes = _delivered(orders, desk)
     answered = tuple(
         Sent(target, one)
         if isinstance(one, Wait)
         else Sent(target, outcomes[one.id], one.id, copy_of(one, outcomes[one.id]))
         for target, one in sent
     )
-    # It bears names: it is deleted like what it lists.
-    pages.remember(
-        desk, [((site.finess, s.target.name), page.on, s.copy) for s in answered if s.copy]
-    )
+    made = [(one, copy_of(one, outcomes[one.id])) for one in orders]
+    pages.remember(desk, [(_lane(one), page.on, copy) for one, copy in made if copy])
+    pages.forget(desk, [intended(one) for one in orders if is_undone(outcomes[one.id])])
     return answered
+
+
+def intended(order: Order) -> Copy:
+    """Return the copy that an order may leave, before its end is known."""
+    return Copy(order.id, "", order.document.sha256, order.document.name)
+
+
+def is_undone(outcome: Outcome) -> bool:
+    """Whether an order surely left nothing."""
+    return isinstance(outcome, Unavailable | Refused)
+
+
+def _lane(order: Order) -> Lane:
+    return order.site, order.target
 
 
 def copy_of(order: Order, outcome: Outcome) -> Copy | None:

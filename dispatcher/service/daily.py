@@ -28,7 +28,14 @@ from dispatcher.errors import (
     Unavailable,
 )
 from dispatcher.ports import Copy, Destination, Ledger, Mailbox, Outcome
-from dispatcher.service.bordereau import deliver, due, listing, moment_of, newest_moment
+from dispatcher.service.bordereau import (
+    deliver,
+    due,
+    intended,
+    listing,
+    moment_of,
+    newest_moment,
+)
 from dispatcher.service.desk import Desk
 from dispatcher.service.gate import wait_at
 from dispatcher.service.lanes import Ended, Lane, Lanes
@@ -208,24 +215,30 @@ class DailyLists:
                 self._put_off(lane, error)
             return {}
         document = Document(page.file_name, self._draw(page))
-        return {lane: self._begun(lane, page, document) for lane in lanes}
+        orders = {lane: self._order(lane, page, document) for lane in lanes}
+        # It bears names: before it lies anywhere, it is written down that it is to be deleted.
+        pages.remember(
+            self._desk, [(lane, on, intended(order)) for lane, order in orders.items()]
+        )
+        return {lane: self._begun(lane, page, order) for lane, order in orders.items()}
 
-    def _begun(self, lane: Lane, page: Bordereau, document: Document) -> Callable[[], Outcome]:
-        site, target = lane
+    def _order(self, lane: Lane, page: Bordereau, document: Document) -> Order:
         trouble = self._troubles.get(lane)
         # After a lost answer the page of that attempt counts, and is looked for.
         intended_at = (trouble.intended_at if trouble else None) or page.made_at
-        order = Order(_order_id(lane, page.on), site, target, document, intended_at)
+        return Order(_order_id(lane, page.on), *lane, document, intended_at)
+
+    def _begun(self, lane: Lane, page: Bordereau, order: Order) -> Callable[[], Outcome]:
         self._flying[lane] = _Page(
             lane,
             page.on,
             page.made_at,
             order.id,
-            intended_at,
-            document.sha256,
+            order.intended_at or page.made_at,
+            order.document.sha256,
             count=len(page.lines),
         )
-        return partial(deliver, order, self._desk.page_destination(site, target))
+        return partial(deliver, order, self._desk.page_destination(*lane))
 
     # --- following
 
@@ -259,9 +272,7 @@ class DailyLists:
         following = page.reference is not None
         match outcome:
             case Receipt(reference=reference):
-                # First that it is to be deleted: it bears names.
-                copy = Copy(page.order, reference, page.sha256)
-                pages.remember(self._desk, [(page.lane, page.on, copy)])
+                self._lies_there(page, reference)
                 self._ended(page)
                 _log.info("bordereau_delivered", count=page.count, **_names(page))
             case Accepted():
@@ -278,11 +289,19 @@ class DailyLists:
             case InDoubt():
                 self._put_off(page.lane, outcome, intended_at=page.intended_at)
             case _:
+                pages.forget(self._desk, [Copy(page.order, "", page.sha256)])
                 self._put_off(page.lane, outcome)
+
+    def _lies_there(self, page: _Page, reference: str) -> None:
+        """Record by what the purge finds it, and that it is there from now on."""
+        copy = Copy(page.order, reference, page.sha256)
+        pages.remember(self._desk, [(page.lane, page.on, copy)])
 
     def _goes_on(self, page: _Page, accepted: Accepted) -> None:
         if accepted.because and accepted.because != page.because:
             _log.warning("bordereau_is_hindered", because=accepted.because, **_names(page))
+        if page.reference is None:
+            self._lies_there(page, accepted.reference)
         self._accepted[page.lane] = replace(
             page, reference=accepted.reference, because=accepted.because
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
 from dispatcher.core.ledger import ENDED, Delivery, DeliveryState, Entry
+from dispatcher.core.vitals import Hindrance
 from dispatcher.ports import Clock, Ledger
 from dispatcher.service.lanes import Lane
 
@@ -17,14 +17,6 @@ _log = structlog.get_logger(__name__)
 
 # Printing takes seconds; whatever takes longer than this wants a person's eye.
 LONG: Final = timedelta(minutes=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Hindrance:
-    """Why the oldest delivery that waits at a site's target has not ended, and since when."""
-
-    because: str
-    since_at: datetime
 
 
 def hindrances(ledger: Ledger, entries: Iterable[Entry]) -> Mapping[Lane, Hindrance]:

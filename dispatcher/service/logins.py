@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from dispatcher.errors import LoginRefused
+from dispatcher.ports import Ledger
 from dispatcher.service.desk import Desk
 
 # A refused login is tried this often, then once in that time, over restarts too:
@@ -33,8 +34,11 @@ class Logins:
 
     def refused(self) -> None:
         """Say that the server refused the login."""
+        first = self._desk.ledger.refusals(self._mailbox) is None
         with self._desk.ledger.writing() as writer:
             writer.login_refused(self._mailbox)
+            if first:
+                writer.did(_errand(self._mailbox), self._desk.clock.now())
 
     def accepted(self) -> None:
         """Say that the server accepted the login."""
@@ -50,3 +54,15 @@ class Logins:
         since = self._desk.clock.now() - refusals.last_at
         # A clock that was set back must not lock us out for longer.
         return _PAUSE - since if timedelta(0) <= since < _PAUSE else timedelta(0)
+
+
+def refused_at(ledger: Ledger, mailbox: str) -> datetime | None:
+    """Return when the refusals in a row began; None: the last login was accepted."""
+    refusals = ledger.refusals(mailbox)
+    if refusals is None:
+        return None
+    return ledger.last_did(_errand(mailbox)) or refusals.last_at
+
+
+def _errand(mailbox: str) -> str:
+    return f"refused-first {mailbox}"

@@ -198,20 +198,20 @@ class Loops:
 
     def __init__(self, loops: Sequence[MailboxLoop]) -> None:
         self._loops = loops
-        self._threads = [
+        self.threads = [
             threading.Thread(target=loop.run, name=f"mailbox-{loop.name}", daemon=True)
             for loop in loops
         ]
 
     def start(self) -> None:
         """Start every mailbox."""
-        for thread in self._threads:
+        for thread in self.threads:
             thread.start()
 
     @property
     def broken(self) -> DispatcherError | None:
         """Why one of them gave up, if one did."""
-        for loop, thread in zip(self._loops, self._threads, strict=True):
+        for loop, thread in zip(self._loops, self.threads, strict=True):
             if loop.broken is not None:
                 return loop.broken
             if thread.ident is not None and not thread.is_alive():
@@ -239,9 +239,9 @@ class Loops:
         until = now() + seconds
         for loop in self._loops:
             loop.stop()
-        for thread in self._threads:
+        for thread in self.threads:
             thread.join(max(0.0, until - now()))
         ended = True
-        for loop, thread in zip(self._loops, self._threads, strict=True):
+        for loop, thread in zip(self._loops, self.threads, strict=True):
             ended = not thread.is_alive() and loop.drain(max(0.0, until - now())) and ended
         return ended

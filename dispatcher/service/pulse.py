@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dispatcher.core.ledger import Identity
-from dispatcher.ports import Clock, Fetched, Finding, Mailbox, Quota, Selected, Shown
+from dispatcher.ports import Clock, Ending, Fetched, Finding, Mailbox, Quota, Selected, Shown
 
 Silence = Callable[[], float]
 """Answers for how many seconds a part has owed its next sign of life; 0: it owes none."""
@@ -57,6 +57,10 @@ class Pulses:
     def stuck(self, step: float) -> tuple[Stuck, ...]:
         """Return the parts that made no step for longer than one may take (seconds)."""
         return tuple(one for one in self._all() if one.seconds > step)
+
+    def silences(self) -> dict[str, float]:
+        """Return for how many seconds each part has owed a sign of life; 0: it owes none."""
+        return {one.part: one.seconds for one in self._all()}
 
     def _all(self) -> Iterator[Stuck]:
         for part, pulse in self._pulses.items():
@@ -134,6 +138,10 @@ class AttendedMailbox:
         """See `Mailbox.quota`."""
         self._beat()
         return self._mailbox.quota()
+
+    def endings(self) -> tuple[Ending, ...]:
+        """See `Mailbox.endings`. No sign of life: others call it."""
+        return self._mailbox.endings()
 
     def add_keyword(self, uids: Sequence[int]) -> None:
         """See `Mailbox.add_keyword`."""

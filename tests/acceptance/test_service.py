@@ -120,37 +120,52 @@ def test_hup_takes_new_rules_and_refuses_broken_ones(
         process.send_signal(signal.SIGHUP)
         bal.deliver(three[1].raw)
         until(lambda: count(laboratory) == 1, "a delivery under the old rules")
-        until(lambda: refused_since(laboratory) is not None, "the refusal, told by status")
-        (problem,) = laboratory.status()["rules"]["refused"]["problems"]
-        assert "nonsense" in problem
-        told = laboratory.command("status")
-        assert (told.status, "old rules stay in force since" in told.out) == (1, True)
-        assert len(laboratory.listed()) == 2
+        until(lambda: laboratory.status()["rules"]["refused"] is not None, "the refusal")
+        rules = laboratory.status()["rules"]
+        assert "nonsense" in rules["refused"]["problems"][0]
+        assert rules["since"] < rules["refused"]["since"]
+        assert laboratory.command("status").status == 1
         laboratory.write_routing(good)
         process.send_signal(signal.SIGHUP)
-        until(lambda: laboratory.status()["rules"]["refused"] is None, "the new rules")
         (held,) = laboratory.listed("--state", "held")
         ended = laboratory.command("retry", held["id"])
         assert ended.status == 0, ended.err
         until(lambda: count(laboratory) == 2, "the held one, under the new rules")
+        assert laboratory.status()["rules"]["refused"] is None
     finally:
         stop(process)
 
 
-def refused_since(laboratory: Laboratory) -> str | None:
-    refused = laboratory.status()["rules"]["refused"]
-    return None if refused is None else refused["since"]
-
-
-def test_status_tells_a_broken_rules_file_also_when_no_service_runs(
-    laboratory: Laboratory,
+def test_a_service_restarted_while_the_file_is_broken_goes_on_with_the_last_good_rules(
+    laboratory: Laboratory, bal: Bal, three: list[Sending]
 ) -> None:
-    assert laboratory.once()[0] == 0
-    laboratory.write_routing("version: 1\nversion: 2\n")
-    told = laboratory.command("status")
-    assert (told.status, "the service will not start with it" in told.out) == (1, True)
-    assert laboratory.status()["rules"]["refused"]["since"] is None
-    assert laboratory.command("run", "--once").status == 78
+    process = laboratory.start()
+    try:
+        bal.deliver(three[0].raw)
+        until(lambda: count(laboratory) == 1, "a delivery")
+        good = laboratory.status()["rules"]["digest"]
+        laboratory.write_routing("version: 1\nsites: {\n")
+        until(lambda: laboratory.status()["rules"]["refused"] is not None, "the refusal")
+        since = laboratory.status()["rules"]["refused"]["since"]
+    finally:
+        process.kill()
+        process.wait()
+    assert laboratory.command("run", "--once").status == 78, "by hand somebody reads it"
+    process = laboratory.start()
+    try:
+        bal.deliver(three[1].raw)
+        until(lambda: count(laboratory) == 2, "a delivery after the restart")
+        rules = laboratory.status()["rules"]
+        assert (rules["digest"], rules["refused"]["since"]) == (good, since)
+    finally:
+        stop(process)
+
+
+def test_a_service_whose_first_rules_are_broken_does_not_start(laboratory: Laboratory) -> None:
+    laboratory.write_routing("version: 1\nsites: {\n")
+    ended = laboratory.command("run")
+    assert ended.status == 78
+    assert "routing.yaml:3:1: " in ended.err
 
 
 def test_a_server_that_refuses_the_password_is_told_and_not_stormed(

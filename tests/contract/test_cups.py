@@ -30,7 +30,7 @@ from dispatcher.edges.cups import (
     available,
     printer_reasons,
 )
-from dispatcher.edges.cups.absence import Start, View
+from dispatcher.edges.cups.absence import Restart, Start, View
 from dispatcher.edges.cups.jobs import Job, QueueState, Reference
 from dispatcher.edges.cups.server import Unreachable
 from dispatcher.edges.cups.settings import CupsdConf
@@ -830,20 +830,20 @@ def job(*, ended_at: int | None, title: str | None = "other", created: int = 900
             CupsdConf(max_jobs=3), "forgotten", id="history full",
         ),
         pytest.param(
-            View((), QUEUE, (Start(900_000, (1_000_050,)),), 0), KEEPS, "restarted",
+            View((), QUEUE, (Start(900_000, (Restart(1_000_050),)),), 0), KEEPS, "restarted",
             id="restarted since",
         ),
         pytest.param(
-            View((), QUEUE, (Start(900_000, (999_999,)),), 0), KEEPS, None,
+            View((), QUEUE, (Start(900_000, (Restart(999_999),)),), 0), KEEPS, None,
             id="restarted before",
         ),
         pytest.param(
-            View((), QUEUE, (Start(900_000, (1_000_000,)),), 0), KEEPS, "restarted",
+            View((), QUEUE, (Start(900_000, (Restart(1_000_000),)),), 0), KEEPS, "restarted",
             id="restarted in the same second",
         ),
         pytest.param(View((), QUEUE, (), 0), KEEPS, "restarted", id="restarts unknown"),
         pytest.param(
-            View((), QUEUE, (Start(900_000, (999_000,)),), -2000), KEEPS, "restarted",
+            View((), QUEUE, (Start(900_000, (Restart(999_000),)),), -2000), KEEPS, "restarted",
             id="its clock may be behind",
         ),
         pytest.param(

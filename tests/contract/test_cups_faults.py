@@ -58,6 +58,7 @@ class Desk:
         self.name = own.add_queue(name)
         self.server = CupsServer(link.address, clock=SystemClock(), limits=PATIENT)
         self.over_link = CupsQueue(self.server, self.name, Printing())
+        self.direct = direct
         self.straight = CupsQueue(direct, self.name, Printing())
 
     def hurry(self) -> None:
@@ -403,6 +404,23 @@ def test_a_cupsd_killed_in_mid_print_prints_again_by_itself_and_that_is_told(
     desk.cupsd.set_mode(desk.name, "ok")
     assert ended(desk.straight, one, text) == Receipt(text, remark=MAYBE_TWICE)
     assert len(set(desk.cupsd.begun(desk.name))) == 1, "one job of ours"
+
+
+def test_a_second_death_of_cupsd_within_the_same_second_is_told_too(desk: Desk) -> None:
+    """CUPS tells of its starts in whole seconds: two of them can bear the same number."""
+    desk.cupsd.set_mode(desk.name, "busy")
+    for _ in range(60):
+        revive(desk)
+        one = order(at=now())
+        text = reference(desk.straight.deliver([one])[0])
+        desk.cupsd.wait_begun(desk.name)
+        before = {one.at for one in desk.direct.look(desk.name).restarts()}
+        revive(desk)
+        because(desk.straight, one, text, MAYBE_TWICE)
+        if before & {one.at for one in desk.direct.look(desk.name).restarts()}:
+            return
+        desk.cupsd.purge(desk.name)
+    raise AssertionError("never two starts in one second")
 
 
 def test_a_restart_while_a_job_waits_in_line_is_nothing_to_tell(desk: Desk) -> None:

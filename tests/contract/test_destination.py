@@ -108,6 +108,11 @@ def copy_of(one: Order, receipt: Receipt | Accepted) -> Copy:
     return Copy(one.id, receipt.reference, one.document.sha256)
 
 
+def unknown(one: Order) -> Copy:
+    """Return what an order may have left of which no receipt was recorded."""
+    return Copy(one.id, "", one.document.sha256, one.document.name)
+
+
 def test_a_delivery_can_be_found_again(destination: Destination) -> None:
     receipt = delivered(destination.deliver([order("a1")])[0])
     found = destination.find(order("a1"))
@@ -230,6 +235,24 @@ def test_one_document_delivered_by_two_orders_goes_once(destination: Destination
     ]
 
 
+def test_what_an_order_may_have_left_is_found_by_its_name(destination: Destination) -> None:
+    """Its receipt was never recorded: the program was killed, or a share hung."""
+    orders = [order("a1"), order("a2", b"%PDF two"), order("a3", name="other.pdf")]
+    destination.deliver(orders)
+    left = [unknown(one) for one in orders[:2]]
+    assert [destination.remove(copy) for copy in left] == [Removal.REMOVED] * 2
+    assert [destination.remove(copy) for copy in left] == [Removal.GONE] * 2
+    assert destination.find(orders[2]) is not None
+
+
+def test_what_others_put_under_that_name_is_not_what_the_order_left(
+    destination: Destination,
+) -> None:
+    destination.deliver([order("a1")])
+    assert destination.remove(unknown(order("a2", b"%PDF two"))) is Removal.GONE
+    assert destination.find(order("a1")) is not None
+
+
 # --- paper -------------------------------------------------------------------------------
 
 
@@ -331,6 +354,16 @@ def test_a_job_that_bears_another_title_is_not_ours_to_remove(desk: Desk) -> Non
     desk.finish()
     assert desk.queue.remove(replace(copy, delivery="another")) is not Removal.REMOVED
     assert desk.queue.remove(copy) is Removal.REMOVED
+
+
+def test_a_job_of_which_nothing_was_recorded_is_found_by_its_title(desk: Desk) -> None:
+    copies = [replace(printed(desk, key), reference="", name=NAME) for key in "ab"]
+    with pytest.raises(Unavailable):
+        desk.queue.remove(copies[0])
+    desk.finish()
+    assert desk.queue.remove(copies[0]) is Removal.REMOVED
+    assert desk.queue.remove(copies[0]) is Removal.KEPT
+    assert desk.queue.remove(copies[1]) is Removal.REMOVED
 
 
 # --- the fake ----------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from dispatcher.core.ledger import (
     State,
 )
 from dispatcher.core.paris import PARIS
+from dispatcher.core.routing import Kind
+from dispatcher.core.vitals import Tally
 from dispatcher.edges.ledger import SqlLedger
 from dispatcher.errors import InvariantBroken, NotNow, Refused, Unavailable
 from tests.fakes.ledger_samples import (
@@ -556,3 +558,18 @@ def test_what_was_done_last_is_remembered_for_each_errand(ledger: AnyLedger) -> 
     with pytest.raises(InvariantBroken), ledger.writing() as writer:
         writer.did("bordereau", datetime(2026, 11, 23))  # noqa: DTZ001 - no zone is the point
     assert ledger.last_did("bordereau") == datetime(2026, 11, 22, 17, tzinfo=UTC)
+
+
+def test_deliveries_are_counted_by_site_target_and_state(ledger: AnyLedger) -> None:
+    assert ledger.tallies() == ()
+    first, second, third = receive(
+        ledger, pending(1, deliveries=(FOLDER, PRINTER)), pending(2), pending(3, site=GARE)
+    )
+    move(ledger, first, D.DELIVERING, D.DELIVERED)
+    move(ledger, second, D.DELIVERING, D.DELIVERED)
+    move(ledger, third, D.HELD)
+    assert set(ledger.tallies()) == {
+        Tally(REPUBLIQUE, "dossier", Kind.FOLDER, D.DELIVERED, 2),
+        Tally(REPUBLIQUE, "imprimante", Kind.PRINT, D.DECIDED, 1),
+        Tally(GARE, "dossier", Kind.FOLDER, D.HELD, 1),
+    }

@@ -97,6 +97,9 @@ class MemoryDestination:
             raise self._down
         if self._removal_faults:
             raise self._removal_faults.pop(0)
+        if not copy.reference and copy.name:
+            left = self.documents.pop((copy.name, copy.sha256), None)
+            return Removal.GONE if left is None else Removal.REMOVED
         there = [o for o in self.documents.values() if self._reference(o) == copy.reference]
         if any(order.document.sha256 == copy.sha256 for order in there):
             self.take(copy.reference)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dispatcher.core.delivery import Accepted, Order, Receipt
@@ -102,6 +102,10 @@ class MemoryQueue:
     def remove(self, copy: Copy) -> Removal:
         if self.down is not None:
             raise self.down
+        if not copy.reference and copy.name:
+            titled = [n for n, job in enumerate(self.jobs) if job.title == copy.delivery]
+            found = [self.remove(replace(copy, reference=f"job {n}")) for n in titled]
+            return Removal.REMOVED if Removal.REMOVED in found else Removal.KEPT
         word, _, number = copy.reference.partition(" ")
         known = word == "job" and number.isdigit() and int(number) < len(self.jobs)
         job = self.jobs[int(number)] if known else None

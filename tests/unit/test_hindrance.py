@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 from dispatcher.core.delivery import MAYBE_TWICE
 from dispatcher.core.ledger import DeliveryState, Entry, State
 from dispatcher.core.routing import PrintWhen
+from dispatcher.core.vitals import Hindrance
 from dispatcher.errors import Unavailable
-from dispatcher.service.hindrance import LONG, Hindrance, hindrances
+from dispatcher.service.hindrance import LONG, hindrances
 from dispatcher.simulator.scenario import Sending
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.office import Office, certificates

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
@@ -198,6 +197,6 @@ def test_a_mailbox_whose_thread_has_died_ends_the_service(office: Office) -> Non
     loops = Loops([MailboxLoop(Dying(), office.desk(), keyword=KEYWORD)])
     assert loops.broken is None
     loops.start()
-    (thread,) = (one for one in threading.enumerate() if one.name == "mailbox-lbm")
-    thread.join(60)
+    for thread in loops.threads:
+        thread.join(60)
     assert isinstance(loops.broken, InvariantBroken)

@@ -15,20 +15,25 @@ from structlog.testing import capture_logs
 
 from dispatcher.core.audit import What
 from dispatcher.core.certificate import PdfText
-from dispatcher.core.delivery import Removal
+from dispatcher.core.delivery import Order, Removal
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import DeliveryState, Entry, State
 from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Months, Terms, Undelivered, after
 from dispatcher.errors import Refused, Unavailable
-from dispatcher.ports import Copy, Shown
+from dispatcher.ports import Copy, Outcome, Shown
 from dispatcher.service.bordereau import bordereau, send
+from dispatcher.service.daily import DailyLists
 from dispatcher.service.decisions import Decisions, Person
 from dispatcher.service.desk import Policy, Purging
 from dispatcher.service.purge import Report
 from dispatcher.service.purge.brakes import Brake
+from dispatcher.service.purge.by_hand import look
+from dispatcher.service.purge.mails import Mails
 from dispatcher.service.round import Round
+from dispatcher.service.whereabouts import Whereabouts
 from dispatcher.simulator.scenario import Sending
+from tests.crash.test_round import Killed
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_mailbox import Stored
 from tests.fakes.office import SENDERS, Office, certificates, rules
@@ -641,6 +646,83 @@ def test_a_list_of_the_day_goes_like_what_it_lists(
     assert office.ledger.memos("page ") == {}
 
 
+class Fatal(MemoryDestination):
+    """A folder that the program does not live to hear of: it dies after the file is there."""
+
+    def deliver(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
+        super().deliver(orders)
+        raise Killed
+
+
+@pytest.mark.parametrize("by_the_service", [True, False])
+def test_a_list_that_was_sent_by_a_program_that_was_killed_goes_all_the_same(
+    office: Office, three: tuple[Sending, ...], *, by_the_service: bool
+) -> None:
+    arrive(office, three)
+    turn(office).purge()
+    site = FinessET(str(three[0].truth.site))
+    only = {site: office.rules.sites[site]}
+    office.rules = replace(office.rules, sites=only)
+    office.destinations[site, "folder"] = fatal = Fatal()
+    if by_the_service:
+        lists = DailyLists(
+            office.desk(), lambda: [office.mailbox], draw=lambda _: b"names", at=time(9)
+        )
+        with pytest.raises(Killed):
+            lists.turn()
+    else:
+        page = bordereau(site, office.clock.now().date(), office.desk(), [office.mailbox])
+        with pytest.raises(Killed):
+            send(page, b"names", office.desk())
+    assert [sha for _, sha in fatal.documents] == [hashlib.sha256(b"names").hexdigest()]
+    ends = datetime.combine(office.clock.now().date(), time(), PARIS) + HOURS_72
+    go_to(office, ends - timedelta(minutes=1))
+    purge(office, CLAIRE)
+    assert fatal.documents
+    go_to(office, ends)
+    purge(office, CLAIRE)
+    assert fatal.documents == {}
+
+
+@pytest.mark.parametrize("error", [Unavailable("full"), Refused("a symlink")])
+def test_a_list_that_surely_lies_nowhere_is_not_looked_for(
+    office: Office, three: tuple[Sending, ...], error: Unavailable | Refused
+) -> None:
+    arrive(office, three)
+    turn(office)
+    site = FinessET(str(three[0].truth.site))
+    office.at(str(site)).fail_next("before", error)
+    page = bordereau(site, office.clock.now().date(), office.desk(), [office.mailbox])
+    send(page, b"names", office.desk())
+    assert office.ledger.memos("page ") == {}
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["left the rules", "away"])
+def test_a_list_that_cannot_be_removed_is_told_of_and_stops_nothing_else(
+    office: Office, three: tuple[Sending, ...], *, gone: bool
+) -> None:
+    site = FinessET(str(three[0].truth.site))
+    page = bordereau(site, office.clock.now().date(), office.desk(), [office.mailbox])
+    send(page, b"names", office.desk())
+    others = [s for s in three if s.truth.site != str(site)]
+    arrive(office, others)
+    turn(office).purge()
+    folder = office.at(str(site))
+    if gone:
+        del office.destinations[site, "folder"]
+    else:
+        folder.go_down(Unavailable("the share is away"))
+    office.clock.go(HOURS_72)
+    with capture_logs() as logs:
+        assert purge(office).mails == len(others)
+    told_of = [e["site"] for e in logs if e["event"] == "copies_could_not_be_removed"]
+    assert told_of == [str(site)]
+    office.destinations[site, "folder"] = folder
+    folder.mend()
+    purge(office)
+    assert folder.documents == {}
+
+
 # --- what comes again
 
 
@@ -685,6 +767,41 @@ def test_new_settings_count_for_what_is_there(
     assert purge(office).mails == 0
     told(office, negative=timedelta(hours=72))
     assert purge(office).mails == 1
+
+
+def test_a_preview_shows_what_new_settings_make_due(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    """Who confirms must have seen all that goes, and the terms are set anew only then."""
+    arrive(office, three)
+    turn(office).purge()
+    told(office, negative=timedelta(hours=1))
+    office.clock.go(timedelta(hours=10))
+    plan, _ = look(office.mailbox, office.desk())
+    assert len(plan.mails) == 3
+    assert purge(office).mails == 3
+
+
+def test_two_purges_record_each_mail_that_others_took_once(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    """Each reads the same; only the first to write has something to record."""
+    uids = arrive(office, three)
+    work = turn(office)
+    work.purge()
+    office.mailbox.take_away(*uids[:2])
+    work.turn()
+    read = entries(office)
+    office.clock.go(HOURS_72)
+    mails = Mails(office.mailbox, office.desk(), Whereabouts(office.mailbox, office.desk()))
+    with office.ledger.writing() as writer:
+        # Brought back while the second one was at work: it is not gone.
+        writer.relocate(read[1].id, replace(read[1].ref, uid=99), read[1].identity)
+    for _ in range(2):
+        mails.record_gone(read)
+    told_of = [(t.deed.entry, t.deed.verb) for t in office.ledger.trail()]
+    assert told_of == [(read[0].id, "gone")]
+    assert entries(office)[1].removal is None
 
 
 # --- the proof

@@ -9,6 +9,18 @@ from dispatcher.edges.cups.jobs import Job, QueueState
 from dispatcher.edges.cups.settings import CupsdConf
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Restart:
+    """One start of cupsd, at a whole second on its own clock.
+
+    `event` is its notify-sequence-number (RFC 3995, 8.1): cupsd can be killed twice in one
+    second, and after the second time it tells of the last start alone.
+    """
+
+    at: int
+    event: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """What one subscription tells: from `since` on it saw, and the server started `at` these.
@@ -17,7 +29,7 @@ class Start:
     """
 
     since: int
-    at: tuple[int, ...] = ()
+    at: tuple[Restart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +51,14 @@ class View:
     def runs_since(self, moment: float) -> bool:
         """Whether cupsd has surely run without a break since then (on its own clock)."""
         # Whole seconds, rounded down: a start may have been nearly one later.
-        return any(max((start.since, *start.at)) + 1 <= moment for start in self.starts)
+        return any(
+            max((start.since, *(one.at for one in start.at))) + 1 <= moment
+            for start in self.starts
+        )
 
-    def restarts(self) -> frozenset[int]:
-        """Return every start of cupsd that is known to be before this, on its own clock."""
-        return frozenset(moment for start in self.starts for moment in start.at)
+    def restarts(self) -> frozenset[Restart]:
+        """Return every start of cupsd that is known to be before this."""
+        return frozenset(one for start in self.starts for one in start.at)
 
     def on_server(self, at: datetime | None) -> float | None:
         """Return the earliest that a moment of ours can have been on the server's clock."""

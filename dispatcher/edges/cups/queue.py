@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dispatcher.core.delivery import MAYBE_TWICE, Accepted, Order, Receipt
 from dispatcher.core.routing import Printing
-from dispatcher.edges.cups.absence import View
+from dispatcher.edges.cups.absence import Restart, View
 from dispatcher.edges.cups.checks import findings
 from dispatcher.edges.cups.jobs import Job, Reference, half_known, verdict
 from dispatcher.edges.cups.server import CupsServer, Unreachable
@@ -26,7 +26,7 @@ class CupsQueue:
         self._queue = queue
         self._printing = printing
         # The restarts of cupsd that each job surely had not begun before.
-        self._unbegun: dict[str, frozenset[int]] = {}
+        self._unbegun: dict[str, frozenset[Restart]] = {}
 
     # --- making --------------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class CupsQueue:
             self._unbegun[job.uuid] = view.restarts()
             return ""
         risky = view.restarts() - self._unbegun.get(job.uuid, frozenset())
-        within = (job.created <= at <= (job.completed or at) for at in risky)
+        within = (job.created <= one.at <= (job.completed or one.at) for one in risky)
         return MAYBE_TWICE if any(within) else ""
 
     # --- looking after -------------------------------------------------------------------
@@ -228,6 +228,8 @@ class CupsQueue:
 
         With it goes the job's place in CUPS's history. Unavailable while the job goes on.
         """
+        if not copy.reference and copy.name:
+            return self._remove_titled(copy.delivery)
         reference = Reference.read(copy.reference)
         if reference is None:
             raise Refused(
@@ -242,6 +244,15 @@ class CupsQueue:
             raise _hidden()
         if not job.is_of(reference, copy.delivery):
             return Removal.CHANGED
+        return self._purged(job)
+
+    def _remove_titled(self, title: str) -> Removal:
+        """Remove what an order left of which no job is known: each that bears its title."""
+        jobs = self._server.look(self._queue, watch=False).titled(title)
+        found = [self._purged(job) for job in jobs]
+        return Removal.REMOVED if Removal.REMOVED in found else Removal.KEPT
+
+    def _purged(self, job: Job) -> Removal:
         if not job.ended:
             raise Unavailable("the job has not ended in CUPS", hint="`lpstat -o` shows it.")
         if not job.documents:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from dispatcher.edges.cups import wire
-from dispatcher.edges.cups.absence import Start, View
+from dispatcher.edges.cups.absence import Restart, Start, View
 from dispatcher.edges.cups.jobs import Job, QueueState
 from dispatcher.edges.cups.process import Died, Limits, Process, Silent
 from dispatcher.edges.cups.words import clean
@@ -283,7 +283,10 @@ def _view(said: wire.Said, ahead: float | None) -> View:
     return View(
         jobs=tuple(Job.read(job) for job in said["jobs"]),
         queue=QueueState.read(said.get("queue")),
-        starts=tuple(Start(since, tuple(times)) for since, times in said["starts"]),
+        starts=tuple(
+            Start(since, tuple(Restart(at, event) for at, event in events))
+            for since, events in said["starts"]
+        ),
         ahead=ahead,
     )
 

@@ -132,9 +132,9 @@ def _plain(value: object) -> bool:
 
 
 def _starts(connection: Any, *, make: bool) -> list[list[Any]]:
-    """Return [since, times] of every subscription to the server's starts.
+    """Return [since, starts] of every subscription to the server's starts.
 
-    `since` is from when on it tells; `times` are those at which the server started.
+    `since` is from when on it tells; each start is [time, number of its event].
     """
     try:
         found = connection.getSubscriptions(_SERVER_URI)
@@ -180,10 +180,10 @@ def _server_now(connection: Any, ours: Mapping[int, int]) -> int:
     raise cups.IPPError(_NOT_FOUND, "no queue")
 
 
-def _started(connection: Any, number: int) -> list[int]:
+def _started(connection: Any, number: int) -> list[tuple[int, int]]:
     events = connection.getNotifications([number])["events"]
     return [
-        event["printer-up-time"]
+        (event["printer-up-time"], event.get("notify-sequence-number", 0))
         for event in events
         if event.get("notify-subscribed-event") == "server-started"
     ]

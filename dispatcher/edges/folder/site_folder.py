@@ -13,7 +13,7 @@ from dispatcher.edges.folder import faults, removing
 from dispatcher.edges.folder.group import Group, Listing
 from dispatcher.edges.folder.health import findings
 from dispatcher.edges.folder.mounts import MountMemory, MountTables, ensure_mounted
-from dispatcher.edges.folder.names import reference_of
+from dispatcher.edges.folder.names import candidates, reference_of
 from dispatcher.edges.folder.opened import OpenFolder
 from dispatcher.errors import InDoubt, Refused, Unavailable
 from dispatcher.ports import Copy, Finding, Outcome, Removal
@@ -100,11 +100,7 @@ class SiteFolder:
         """
 
         def take_away(folder: OpenFolder) -> Removal:
-            name = removing.bearing(self._secret, folder.names(), copy.reference)
-            removal = Removal.GONE
-            if name is not None:
-                ready = partial(self._still_there, folder)
-                removal = removing.remove(folder, name, copy.sha256, ready)
+            removal = self._taken(folder, copy)
             if removal is not Removal.REMOVED:
                 self._still_there(folder)
             folder.remove_part(copy.delivery)
@@ -113,6 +109,17 @@ class SiteFolder:
             return removal
 
         return self._removing(take_away)
+
+    def _taken(self, folder: OpenFolder, copy: Copy) -> Removal:
+        ready = partial(self._still_there, folder)
+        if copy.reference or not copy.name:
+            name = removing.bearing(self._secret, folder.names(), copy.reference)
+            return removing.remove(folder, name, copy.sha256, ready) if name else Removal.GONE
+        there = folder.names()
+        possible = [name for name in candidates(copy.name, copy.sha256) if name in there]
+        found = [removing.remove(folder, name, copy.sha256, ready) for name in possible]
+        # Something else under such a name was never ours.
+        return Removal.REMOVED if Removal.REMOVED in found else Removal.GONE
 
     def sweep(self, before: datetime) -> int:
         """Remove temporary files of ours that were last written before then; count them.

@@ -33,6 +33,8 @@ from dispatcher.core.ledger import (
     State,
 )
 from dispatcher.core.message import MessageRef
+from dispatcher.core.routing import Kind
+from dispatcher.core.vitals import Tally
 from dispatcher.edges.ledger import rows
 from dispatcher.edges.ledger.schema import (
     AUDIT,
@@ -284,6 +286,16 @@ def balance(connection: Connection) -> Balance:
         expired=counts.get(State.EXPIRED.value, 0),
         foreign=counted.get("foreign", 0),
     )
+
+
+def tallies(connection: Connection) -> list[Tally]:
+    """Return how many deliveries stand where, by site, target and kind."""
+    by = (DELIVERY.c.site, DELIVERY.c.target, DELIVERY.c.kind, DELIVERY.c.state)
+    query = select(*by, func.count()).group_by(*by)
+    return [
+        Tally(FinessET(site), target, Kind(kind), DeliveryState(state), count)
+        for site, target, kind, state, count in connection.execute(query)
+    ]
 
 
 # --- deletion at the term

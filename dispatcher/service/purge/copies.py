@@ -13,12 +13,12 @@ from dispatcher.core.delivery import Order, Removal
 from dispatcher.core.ledger import Delivery, Entry
 from dispatcher.core.retention import term
 from dispatcher.core.routing import Kind
-from dispatcher.errors import InDoubt, InvariantBroken, NotNow, Refused, Unavailable
+from dispatcher.errors import InDoubt, InvariantBroken, Refused, Unavailable
 from dispatcher.ports import Copy, Destination, Mailbox
 from dispatcher.service.desk import Desk
 from dispatcher.service.groups import in_groups
 from dispatcher.service.lanes import Ended, Lane, Lanes
-from dispatcher.service.purge.told import is_news
+from dispatcher.service.purge import stuck
 from dispatcher.service.refetch import documents
 
 _log = structlog.get_logger(__name__)
@@ -114,21 +114,14 @@ class Copies:
     def _work(self, lane: Lane, pairs: Sequence[Pair]) -> Callable[[], Answers]:
         destination = self._desk.destination(*lane)
         if destination is None:
-            gone = Unavailable("the target is no longer in routing.yaml")
+            gone = Unavailable(stuck.NO_TARGET)
             return lambda: [(pair, gone) for pair in pairs]
         return lambda: [(pair, _removed(destination, *pair)) for pair in pairs]
 
     def _record(self, group: Iterable[Ended[Answers]]) -> int:
         gone = 0
         for ended in group:
-            if isinstance(ended.error, InvariantBroken | NotNow):
-                raise ended.error
-            if ended.error is not None and not isinstance(ended.error, Exception):
-                raise ended.error
-            if ended.error is not None:
-                self._failed(
-                    ended.lane, Unavailable(f"broke down: {type(ended.error).__name__}")
-                )
+            stuck.tell_broken(self._desk, ended)
             gone += self._recorded(ended.lane, ended.result or [])
         return gone
 
@@ -150,7 +143,7 @@ class Copies:
                 gone += answer is not Removal.CHANGED
                 self._tell((entry, delivery), lane, answer)
         if failed is not None:
-            self._failed(lane, failed)
+            stuck.tell(self._desk, lane, failed)
         return gone
 
     def _deed(self, entry: Entry, lane: Lane, answer: Removal) -> Deed:
@@ -174,21 +167,10 @@ class Copies:
             # Its mail was gone before anybody looked: nothing tells which file was meant.
             _log.error("copy_could_not_be_looked_for", **told)
 
-    def _failed(self, lane: Lane, error: Unavailable | Refused | InDoubt) -> None:
-        site, target = lane
-        if is_news(self._desk, f"copies {site} {target}"):
-            _log.error(
-                "copies_could_not_be_removed",
-                site=str(site),
-                target=target,
-                because=str(error),
-                hint=error.hint,
-            )
-
     def _tell_silent(self, lanes: Iterable[Lane]) -> None:
         for lane in lanes:
             if self._lanes.busy(lane):
-                self._failed(lane, Unavailable("it does not answer"))
+                stuck.tell(self._desk, lane, Unavailable("it does not answer"))
 
 
 def _removed(destination: Destination, entry: Entry, delivery: Delivery) -> Answer:

@@ -14,16 +14,17 @@ from dispatcher.core.audit import Deed, What
 from dispatcher.core.finess import FinessET
 from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Terms, after, told
-from dispatcher.errors import Refused, Unavailable
+from dispatcher.errors import InDoubt, Refused, Unavailable
 from dispatcher.ports import Copy, Destination, Removal
 from dispatcher.service.desk import Desk
 from dispatcher.service.lanes import Ended, Lane, Lanes
+from dispatcher.service.purge import stuck
 
 _log = structlog.get_logger(__name__)
 
 _PREFIX: Final = "page "
 
-Answer = Removal | Unavailable | Refused
+Answer = Removal | Unavailable | Refused | InDoubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,11 @@ def due_at(on: date, made_at: datetime, terms: Terms) -> datetime:
 
 
 def remember(desk: Desk, pages: Iterable[tuple[Lane, date, Copy]]) -> None:
-    """Let the purge know of lists that were delivered just now."""
+    """Let the purge know of lists that are about to be delivered, or were just now.
+
+    What is about to be has no reference yet: it is found by its name if nobody comes back
+    to say how it ended.
+    """
     now, terms = desk.clock.now(), desk.policy.terms
     with desk.ledger.writing() as writer:
         for (site, target), on, copy in pages:
@@ -54,9 +59,17 @@ def remember(desk: Desk, pages: Iterable[tuple[Lane, date, Copy]]) -> None:
                 "target": target,
                 "reference": copy.reference,
                 "sha256": copy.sha256,
+                "name": copy.name,
                 "due_at": due_at(on, now, terms).isoformat(),
             }
-            writer.note(f"{_PREFIX}{copy.delivery}", json.dumps(told_of))
+            writer.note(_name(copy), json.dumps(told_of))
+
+
+def forget(desk: Desk, copies: Iterable[Copy]) -> None:
+    """Let go what was surely not delivered."""
+    with desk.ledger.writing() as writer:
+        for copy in copies:
+            writer.note(_name(copy), None)
 
 
 class Pages:
@@ -86,20 +99,23 @@ class Pages:
     ) -> Callable[[], list[tuple[Page, Answer]]]:
         destination = self._desk.destination(*lane)
         if destination is None:
-            return list
+            gone = Unavailable(stuck.NO_TARGET)
+            return lambda: [(page, gone) for page in pages]
         return lambda: [(page, _removed(destination, page.copy)) for page in pages]
 
     def _record(self, group: Iterable[Ended[list[tuple[Page, Answer]]]]) -> int:
         gone = 0
         for ended in group:
-            if ended.error is not None:
-                raise ended.error
+            stuck.tell_broken(self._desk, ended)
             for page, answer in ended.result or ():
-                gone += isinstance(answer, Removal) and self._recorded(page, answer)
+                if isinstance(answer, Removal):
+                    gone += self._recorded(page, answer)
+                else:
+                    stuck.tell(self._desk, page.lane, answer)
         return gone
 
     def _recorded(self, page: Page, answer: Removal) -> bool:
-        name, terms = f"{_PREFIX}{page.copy.delivery}", self._desk.policy.terms
+        name, terms = _name(page.copy), self._desk.policy.terms
         site, target = page.lane
         with self._desk.ledger.writing() as writer:
             if self._desk.ledger.memo(name) is None:
@@ -120,12 +136,18 @@ class Pages:
 def _removed(destination: Destination, copy: Copy) -> Answer:
     try:
         return destination.remove(copy)
-    except (Unavailable, Refused) as error:
+    except (Unavailable, Refused, InDoubt) as error:
         return error
+
+
+def _name(copy: Copy) -> str:
+    # The list of a place and day keeps its id; one that is drawn anew is another file.
+    return f"{_PREFIX}{copy.delivery} {copy.sha256[:16]}"
 
 
 def _read(name: str, text: str) -> Page:
     found = json.loads(text)
-    copy = Copy(name.removeprefix(_PREFIX), found["reference"], found["sha256"])
+    delivery = name.removeprefix(_PREFIX).partition(" ")[0]
+    copy = Copy(delivery, found["reference"], found["sha256"], found["name"])
     lane = (FinessET(found["site"]), found["target"])
     return Page(lane, copy, datetime.fromisoformat(found["due_at"]))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import structlog
 
+from dispatcher.core.vitals import Filling
 from dispatcher.ports import Ledger, Mailbox
 from dispatcher.service.desk import Desk
 
@@ -19,46 +19,38 @@ _ALARMS: Final = (75, 90)
 _BELOW: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Filling:
-    """How full a mailbox was when its server was last asked; `told` is the alarm given."""
-
-    used: int
-    limit: int
-    asked_at: datetime
-    told: int = 0
-
-    @property
-    def percent(self) -> int:
-        """The share that is used, rounded down."""
-        return 100 * self.used // self.limit if self.limit else 0
-
-
 def read(ledger: Ledger, mailbox: str) -> Filling | None:
     """Return what is remembered of a mailbox; None: its server tells no quota."""
+    found = _read(ledger, mailbox)
+    return None if found is None else found[0]
+
+
+def _read(ledger: Ledger, mailbox: str) -> tuple[Filling, int] | None:
+    """Return the same with the alarm that was given for it."""
     text = ledger.memo(f"quota {mailbox}")
     if text is None:
         return None
     found = json.loads(text)
     asked_at = datetime.fromisoformat(found["asked_at"])
-    return Filling(found["used"], found["limit"], asked_at, found["told"])
+    return Filling(found["used"], found["limit"], asked_at), found["told"]
 
 
 def watch(mailbox: Mailbox, desk: Desk) -> None:
     """Ask the server, remember its answer, and tell when an alarm is reached."""
     quota = mailbox.quota()
-    before = read(desk.ledger, mailbox.name)
+    before = _read(desk.ledger, mailbox.name)
     if quota is None or not quota.limit:
         if before is not None:
             with desk.ledger.writing() as writer:
                 writer.note(f"quota {mailbox.name}", None)
         return
     now = desk.clock.now()
-    percent = 100 * quota.used // quota.limit
-    told = _told(percent, before.told if before else 0)
-    _remember(desk, mailbox.name, Filling(quota.used, quota.limit, now, told))
-    if told > (before.told if before else 0):
-        told_of = {"mailbox": mailbox.name, "percent": percent}
+    filling = Filling(quota.used, quota.limit, now)
+    told_before = before[1] if before else 0
+    told = _told(filling.percent, told_before)
+    _remember(desk, mailbox.name, filling, told)
+    if told > told_before:
+        told_of = {"mailbox": mailbox.name, "percent": filling.percent}
         if told == max(_ALARMS):
             _log.error("mailbox_is_nearly_full", **told_of)
         else:
@@ -72,13 +64,13 @@ def _told(percent: int, before: int) -> int:
     return max([*reached, *lasting], default=0)
 
 
-def _remember(desk: Desk, name: str, filling: Filling) -> None:
+def _remember(desk: Desk, name: str, filling: Filling, told: int) -> None:
     text = json.dumps(
         {
             "used": filling.used,
             "limit": filling.limit,
             "asked_at": filling.asked_at.isoformat(),
-            "told": filling.told,
+            "told": told,
         }
     )
     with desk.ledger.writing() as writer:
