@@ -191,6 +191,22 @@ def test_show_reads_the_message_again(
     assert shown["message"] is None
 
 
+@pytest.mark.parametrize("letters", ["ascii", "iso-8859-1"])
+def test_names_that_a_terminal_cannot_show_end_no_command(
+    laboratory: Laboratory, pick: dict[str, Sending], letters: str
+) -> None:
+    message = laboratory.top / "message.eml"
+    sound = pick["certificate"]
+    message.write_bytes(sound.raw)
+    usual = laboratory.command("explain", str(message), "--json").document
+    laboratory.letters = letters
+    assert laboratory.command("explain", str(message), "--json").document == usual
+    text = laboratory.routing.read_text(encoding="utf-8")
+    laboratory.write_routing(text.replace("sites/{finess}", "sites/Œuvres-{finess}"))
+    told = laboratory.command("explain", str(message))
+    assert (told.status, "\\u0152uvres" in told.out) == (0, True), told.err
+
+
 def test_check_says_all_is_well_and_what_is_not(laboratory: Laboratory) -> None:
     ended = laboratory.command("check")
     assert ended.status == 0, ended.out
