@@ -557,6 +557,14 @@ BALS = directory_text(bal_row(ADDRESS, ET)).encode()
             id="beside other files",
         ),
         pytest.param(
+            zipped({"vide.txt": b"", "sceau.txt": b"\0\1", "e.csv": FINESS.encode()}),
+            id="beside an empty text and one that is none",
+        ),
+        pytest.param(
+            zipped({"x/.e.csv": FINESS.encode(), "x/e.csv": FINESS.encode()}),
+            id="beside a hidden copy",
+        ),
+        pytest.param(
             zipped({"bal.txt": BALS, "lisez-moi.txt": b"Bonjour", "e.csv": FINESS.encode()}),
             id="beside other texts",
         ),
