@@ -23,7 +23,7 @@ from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
-from dispatcher.edges.imap import Account, ImapMailbox, Proxy
+from dispatcher.edges.imap import Account, ImapMailbox, Proxy, try_files
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.systemd import SystemdNotifier
@@ -392,31 +392,36 @@ class _Mounts:
                 self._waiting.pop(written, None)
 
 
+def try_mailbox_files(chosen: Configuration) -> Iterator[Finding]:
+    """Yield what is to be said of each mailbox without the network."""
+    for name, one in chosen.settings.mailboxes.items():
+        yield try_files(_account(name, one))
+
+
 def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
-    return ImapMailbox(
-        Account(
-            name=name,
-            host=settings.host,
-            port=settings.port,
-            username=settings.username or "",
-            security=settings.security.value,
-            ca_file=settings.ca_file,
-            password=settings.password,
-            client_certificate=settings.client_certificate,
-            client_key=settings.client_key,
-            client_passphrase=settings.client_passphrase,
-            proxy=_proxy(settings),
-            token=partial(token.run, settings.token_command)
-            if settings.token_command
-            else None,
-            folder=settings.folder,
-            watch=settings.watch.value,
-            poll_interval=settings.poll_interval.total_seconds(),
-            keyword=settings.settled_keyword,
-            max_message_size=settings.max_message_size,
-            fetch_batch=settings.fetch_batch,
-        ),
-        CLOCK,
+    return ImapMailbox(_account(name, settings), CLOCK)
+
+
+def _account(name: str, settings: MailboxSettings) -> Account:
+    return Account(
+        name=name,
+        host=settings.host,
+        port=settings.port,
+        username=settings.username or "",
+        security=settings.security.value,
+        ca_file=settings.ca_file,
+        password=settings.password,
+        client_certificate=settings.client_certificate,
+        client_key=settings.client_key,
+        client_passphrase=settings.client_passphrase,
+        proxy=_proxy(settings),
+        token=partial(token.run, settings.token_command) if settings.token_command else None,
+        folder=settings.folder,
+        watch=settings.watch.value,
+        poll_interval=settings.poll_interval.total_seconds(),
+        keyword=settings.settled_keyword,
+        max_message_size=settings.max_message_size,
+        fetch_batch=settings.fetch_batch,
     )
 
 
