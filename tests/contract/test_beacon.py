@@ -112,7 +112,7 @@ def token(**claims: object) -> str:
 
 def test_a_certificate_tells_its_end(tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path / "authority").client("lbm")
-    command = ["openssl", "x509", "-noout", "-enddate", "-in", certificate]
+    command = ["openssl", "x509", "-noout", "-enddate", "-in", str(certificate)]
     said = subprocess.run(command, capture_output=True, check=True, text=True).stdout
     seconds = ssl.cert_time_to_seconds(said.strip().removeprefix("notAfter="))
     assert certificate_ends_at(certificate) == datetime.fromtimestamp(seconds, UTC)
