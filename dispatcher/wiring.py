@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,11 +23,12 @@ from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox
-from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
+from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of, set_aside
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.systemd import SystemdNotifier
 from dispatcher.errors import ConfigInvalid
 from dispatcher.ports import Destination, Mailbox, Paper, Supervisor
+from dispatcher.service import distrust
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk, Policy, Purging, Reader
 from dispatcher.service.gate import target_of
@@ -159,8 +160,9 @@ def open_desk(
 ) -> Iterator[Desk]:
     """Open everything that the work on mailboxes needs.
 
-    `serving`: certificates are going to be printed, so that CUPS is to remember its
-    restarts from now on.
+    `serving`: certificates are going to be delivered, with the daemon's lock held. CUPS is
+    to remember its restarts from now on, and a ledger that is not the one that worked here
+    last prints nothing by itself that may be on paper (ADR 0018).
     """
     in_force = rules or RulesInForce(chosen)
     with (
@@ -169,6 +171,8 @@ def open_desk(
         _printing(chosen) as server,
         _remembering(server, in_force, begin=serving),
     ):
+        if serving:
+            _recognise(ledger, chosen.settings.mailboxes)
         destinations = Destinations(ledger, in_force, server)
         yield Desk(
             ledger,
@@ -179,6 +183,19 @@ def open_desk(
             paper,
             {"print worker": server.at_work_for},
         )
+
+
+def _recognise(ledger: SqlLedger, mailboxes: Iterable[str]) -> None:
+    why = ledger.suspicion()
+    if why is not None:
+        held = distrust.begin(ledger, CLOCK.now(), why.value, mailboxes)
+        _log.error("ledger_was_distrusted", because=why.value, held=held)
+    ledger.vouch()
+
+
+def move_ledger_aside(chosen: Configuration) -> Path | None:
+    """Move the ledger away, damaged or not; return its new name. With the lock held."""
+    return set_aside(chosen.settings.ledger, CLOCK.now())
 
 
 @contextmanager
