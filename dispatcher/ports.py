@@ -28,6 +28,7 @@ from dispatcher.core.ledger import (
     State,
 )
 from dispatcher.core.message import MessageRef
+from dispatcher.core.rulebook import Change, Draft, Refusal, RulesState
 from dispatcher.core.vitals import Tally
 from dispatcher.errors import InDoubt, Refused, Unavailable
 
@@ -319,6 +320,21 @@ class Apart(Protocol):
         ...
 
 
+# --- the rules ---------------------------------------------------------------------------
+
+
+class RulesFile(Protocol):
+    """routing.yaml on its disk, which people and programs change as they like."""
+
+    def stamp(self) -> tuple[int, ...]:
+        """Return what changes whenever the file does; empty: it is not there."""
+        ...
+
+    def draft(self) -> Draft | None:
+        """Read the file once, to its end, and check it; None: it changed meanwhile."""
+        ...
+
+
 # --- the ledger --------------------------------------------------------------------------
 
 
@@ -350,10 +366,12 @@ class Writer(Protocol):
         reason: HoldReason | None = None,
         reference: str | None = None,
         next_try_at: datetime | None = None,
+        rules: str | None = None,
     ) -> Entry:
         """Move one delivery and, with it, its message; return the message as it is now.
 
-        To `delivering` counts one attempt. `reason` is for `held`.
+        To `delivering` counts one attempt. `reason` is for `held`; `rules` the digest of the
+        rules by which it goes from now on.
         """
         ...
 
@@ -439,6 +457,18 @@ class Writer(Protocol):
 
     def note(self, name: str, value: str | None) -> None:
         """Remember a text under a name, for `Ledger.memo`; None: forget it."""
+        ...
+
+    def take_rules(self, change: Change, content: bytes) -> None:
+        """Record a version of the rules and that it came into force, or was set aside.
+
+        What came into force ends a refusal. Old versions that nothing refers to any more,
+        and old lines, are forgotten beyond `core.rulebook.VERSIONS_KEPT` and `CHANGES_KEPT`.
+        """
+        ...
+
+    def refuse_rules(self, refusal: Refusal | None) -> None:
+        """Record that the file on disk is refused; None: it is what is in force."""
         ...
 
     def begin_purge(self, entry_ids: Iterable[str]) -> None:
@@ -584,6 +614,18 @@ class Ledger(Protocol):
 
     def memos(self, prefix: str) -> Mapping[str, str]:
         """Return what is remembered under names that begin so, by those names."""
+        ...
+
+    def rules_state(self) -> RulesState | None:
+        """Return which rules are in force; None: none ever were."""
+        ...
+
+    def rules_history(self) -> tuple[Change, ...]:
+        """Return the versions that came into force or were set aside, the first first."""
+        ...
+
+    def rules_content(self, digest: str) -> bytes | None:
+        """Return a version of routing.yaml as it was; None: it is not kept."""
         ...
 
     def past_term(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:

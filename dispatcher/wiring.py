@@ -10,13 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import structlog
-
-from dispatcher import rules as routing_file
 from dispatcher import settings as settings_file
 from dispatcher.core.bordereau import Bordereau
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Kind, Printing, Rules, Target
+from dispatcher.core.rulebook import Draft
 from dispatcher.edges import cups, log, token
 from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.clock import SystemClock
@@ -26,82 +24,96 @@ from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of, set_aside
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.systemd import SystemdNotifier
-from dispatcher.errors import ConfigInvalid
+from dispatcher.errors import ConfigInvalid, NotNow
 from dispatcher.ports import Destination, Mailbox, Paper, Supervisor
+from dispatcher.rules import RoutingFile, print_targets
 from dispatcher.service import distrust
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk, Policy, Purging, Reader
 from dispatcher.service.gate import target_of
+from dispatcher.service.rulebook import Rulebook
 from dispatcher.settings import MailboxSettings, Settings
 
 __all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
 
 CLOCK: Final = SystemClock()
 
-_log = structlog.get_logger(__name__)
+# A file that changes while it is read is read again so often.
+_READINGS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Both files, valid."""
+    """Both files. `draft` is routing.yaml as it was found, `rules` what is to be gone by.
+
+    These differ only where a file with mistakes was allowed: see `configuration`.
+    """
 
     settings: Settings
     rules: Rules
+    draft: Draft
 
 
-def configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:
-    """Load both files and set up the log. Raises ConfigInvalid with every problem of both."""
+def configuration(
+    path: Path, environ: Mapping[str, str] = os.environ, *, last_good: bool = False
+) -> Configuration:
+    """Load both files and set up the log. Raises ConfigInvalid with every problem.
+
+    `last_good`: where routing.yaml has mistakes, go by the rules that the ledger knows to
+    have been in force last, if it knows any (docs/adr/0018).
+    """
     log.guard_crashes()
     settings = settings_file.load(path, environ)
     log.configure(style=settings.log.format.value, level=settings.log.level.value)
-    return Configuration(settings, _rules(settings.routing))
+    draft = _settled(routing(settings))
+    rules = draft.rules
+    if rules is None and last_good:
+        rules = _last_good(settings)
+    if rules is None:
+        raise ConfigInvalid(draft.problems)
+    return Configuration(settings, rules, draft)
 
 
-def _rules(path: Path) -> Rules:
-    """Load the rules, and refuse what this installation cannot carry out."""
-    found = routing_file.load(path)
-    printed = routing_file.print_targets(found)
+def routing(settings: Settings) -> RoutingFile:
+    """Return the rules' file."""
+    return RoutingFile(settings.routing, partial(_refuse_impossible, settings.routing))
+
+
+def _settled(file: RoutingFile) -> Draft:
+    """Read the file once; a file that is being written gets a few chances to be whole."""
+    for _ in range(_READINGS):
+        draft = file.draft()
+        if draft is not None:
+            return draft
+    raise NotNow("routing.yaml changes while it is read", hint="Try again in a moment.")
+
+
+def _last_good(settings: Settings) -> Rules | None:
+    """Return the rules in force last, when the ledger has them and they are still valid."""
+    if not path_of(settings.ledger).exists():
+        return None
+    ledger = SqlLedger(settings.ledger, clock=CLOCK)
+    try:
+        state = ledger.rules_state()
+        content = None if state is None else ledger.rules_content(state.digest)
+    finally:
+        ledger.close()
+    return None if content is None else routing(settings).check(content).rules
+
+
+def _refuse_impossible(path: Path, found: Rules) -> None:
+    """Refuse what this installation cannot carry out."""
+    printed = print_targets(found)
     if printed and not cups.available():
         sites = ", ".join(sorted({str(site) for site, _ in printed})[:5])
         what = f"{path}: site(s) {sites} print, and pycups is not installed"
         raise ConfigInvalid((f"{what}; pip install 'sidep-dispatcher[cups]'",))
-    return found
 
 
-class RulesInForce:
-    """The rules in force; a new file takes their place only when it is valid."""
-
-    def __init__(self, chosen: Configuration) -> None:
-        self._path = chosen.settings.routing
-        self._rules = chosen.rules
-        self._seen = self._taken = self._stamp()
-
-    def __call__(self) -> Rules:
-        """Return the rules in force now."""
-        return self._rules
-
-    def reload_if_changed(self) -> None:
-        """Reload when the file changed and has then stayed the same between two calls."""
-        before, self._seen = self._seen, self._stamp()
-        if self._seen == before and self._seen != self._taken:
-            self.reload()
-
-    def _stamp(self) -> tuple[int, ...]:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return ()
-        return found.st_ino, found.st_size, found.st_mtime_ns
-
-    def reload(self) -> None:
-        """Take the file's rules; keep the old ones when it is not valid."""
-        self._taken = self._stamp()
-        try:
-            self._rules = _rules(self._path)
-        except ConfigInvalid as error:
-            _log.error("rules_refused", problems=list(error.problems))
-        else:
-            _log.info("rules_reloaded", digest=self._rules.digest[:12])
+def rulebook(chosen: Configuration) -> Rulebook:
+    """Return the rules in force, which a changed file may replace."""
+    file = routing(chosen.settings)
+    return Rulebook(file, found=chosen.draft, rules=chosen.rules, clock=CLOCK)
 
 
 @contextmanager
@@ -133,7 +145,7 @@ def open_inspector() -> Iterator[PdfInspector]:
 
 
 def reader(
-    chosen: Configuration, inspector: PdfInspector, rules: RulesInForce | None = None
+    chosen: Configuration, inspector: PdfInspector, rules: Rulebook | None = None
 ) -> Reader:
     """Return what reading a message to the end needs."""
     settings = chosen.settings
@@ -151,12 +163,12 @@ def reader(
             name: one.since for name, one in settings.mailboxes.items() if one.since is not None
         },
     )
-    return Reader(inspector, ReadApart(), rules or RulesInForce(chosen), policy)
+    return Reader(inspector, ReadApart(), rules or rulebook(chosen), policy)
 
 
 @contextmanager
 def open_desk(
-    chosen: Configuration, rules: RulesInForce | None = None, *, serving: bool = False
+    chosen: Configuration, rules: Rulebook | None = None, *, serving: bool = False
 ) -> Iterator[Desk]:
     """Open everything that the work on mailboxes needs.
 
@@ -164,7 +176,7 @@ def open_desk(
     to remember its restarts from now on, and a ledger that is not the one that worked here
     last prints nothing by itself that may be on paper (ADR 0018).
     """
-    in_force = rules or RulesInForce(chosen)
+    in_force = rules or rulebook(chosen)
     with (
         open_ledger(chosen) as ledger,
         open_inspector() as inspector,
@@ -209,9 +221,9 @@ def _printing(chosen: Configuration) -> Iterator[CupsServer]:
 
 
 @contextmanager
-def _remembering(server: CupsServer, rules: RulesInForce, *, begin: bool) -> Iterator[None]:
+def _remembering(server: CupsServer, rules: Rulebook, *, begin: bool) -> Iterator[None]:
     """Let CUPS remember its restarts while the block runs; see `Vigil`."""
-    vigil = Vigil(server, lambda: bool(routing_file.print_targets(rules())))
+    vigil = Vigil(server, lambda: bool(print_targets(rules())))
     if begin:
         vigil.start()
     try:
@@ -269,7 +281,7 @@ LookAt = Callable[[Target], Destination]
 class Destinations:
     """Finds the destination behind a site and the name of one of its targets."""
 
-    def __init__(self, ledger: SqlLedger, rules: RulesInForce, server: CupsServer) -> None:
+    def __init__(self, ledger: SqlLedger, rules: Rulebook, server: CupsServer) -> None:
         self._ledger = ledger
         self._rules = rules
         self._server = server

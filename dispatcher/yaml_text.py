@@ -178,18 +178,24 @@ def read_table(path: Path, problems: Problems, *, limit: int) -> tuple[Table, by
     Duplicate keys, anchors, aliases and tags are recorded, and reading goes on. Raises
     ConfigInvalid at once when nothing can be read: no file, not UTF-8, broken YAML.
     """
-    content = _bytes(path, problems, limit=limit)
+    content = read_content(path, problems, limit=limit)
+    return table_of(content, problems), content
+
+
+def table_of(content: bytes, problems: Problems) -> Table:
+    """Return the table that a file's bytes hold; as `read_table`."""
     text = _text(content, problems)
     tree = _tree(text, problems)
     if isinstance(tree, Table):
-        return tree, content
+        return tree
     mark = tree.mark if tree else Mark()
     said = "the file is empty" if tree is None else "the file is not a table of keys"
     problems.add(mark, said, "begin with a key, as in `version: 1` or `mailboxes:`")
     raise problems.error()
 
 
-def _bytes(path: Path, problems: Problems, *, limit: int) -> bytes:
+def read_content(path: Path, problems: Problems, *, limit: int) -> bytes:
+    """Return the file's bytes. Raises ConfigInvalid when it cannot be read or is too large."""
     content = b""
     try:
         with path.open("rb") as file:

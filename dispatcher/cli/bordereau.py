@@ -48,7 +48,7 @@ def bordereau(
 ) -> None:
     """Make a site's list of the day, to sign; deliver it to the site's folder and queue."""
     number, day = finess_et(site), day_of(on)
-    chosen = wiring.configuration(config)
+    chosen = wiring.configuration(config, last_good=True)
     with wiring.open_desk(chosen) as desk:
         since = before(number, day, desk, chosen.settings.bordereau.at)
         mailboxes = wiring.mailboxes(chosen)

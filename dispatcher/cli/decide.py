@@ -75,7 +75,7 @@ def print_now(
         _decide(config, why, lambda d, who: d.print_now(entry_id, who))
         return
     number = finess_et(site or "")
-    chosen = wiring.configuration(config)
+    chosen = wiring.configuration(config, last_good=True)
     with wiring.open_ledger(chosen) as ledger:
         decisions = Decisions(ledger, wiring.CLOCK, chosen.rules)
         waiting = decisions.waiting_at(number)
@@ -129,7 +129,7 @@ def finess_et(text: str) -> FinessET:
 def _decide(config: Path, reason: str, act: Callable[[Decisions, Person], Entry]) -> None:
     if not reason.strip():
         raise NotAsked("a reason is needed", hint='Say why: --reason "…".')
-    chosen = wiring.configuration(config)
+    chosen = wiring.configuration(config, last_good=True)
     with wiring.open_ledger(chosen) as ledger:
         decisions = Decisions(ledger, wiring.CLOCK, chosen.rules)
         entry = act(decisions, Person(user(), reason.strip()))

@@ -13,7 +13,6 @@ from typing import Annotated, Final
 
 import typer
 
-from dispatcher import wiring
 from dispatcher.cli import rehearsal, rehearsal_views
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.extras import need_demo
@@ -21,6 +20,7 @@ from dispatcher.cli.options import AsJson
 from dispatcher.cli.rehearsal import Place
 from dispatcher.cli.screen import print_json
 from dispatcher.service.loop import Loops
+from dispatcher.service.rulebook import Rulebook
 
 # How often what people decided and changed rules are looked at (seconds).
 _LOOK: Final = 0.5
@@ -70,7 +70,7 @@ def _passing_directory() -> Iterator[Path]:
         yield Path(name)
 
 
-def _serve(place: Place, loops: Loops, rules: wiring.RulesInForce, *, told: bool) -> None:
+def _serve(place: Place, loops: Loops, rules: Rulebook, *, told: bool) -> None:
     """Keep everything running until SIGINT or SIGTERM; take what people decide and change."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,7 +79,7 @@ def _serve(place: Place, loops: Loops, rules: wiring.RulesInForce, *, told: bool
         rehearsal_views.print_served(place)
         sys.stdout.flush()
     while not stop.wait(_LOOK) and loops.broken is None:
-        rules.reload_if_changed()
+        rules.look()
         loops.wake_due()
     if loops.broken is not None:
         raise loops.broken

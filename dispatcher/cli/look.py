@@ -44,7 +44,7 @@ def list_entries(
 ) -> None:
     """List the messages of the ledger, oldest first."""
     number = None if site is None else finess_et(site)
-    with wiring.open_ledger(wiring.configuration(config)) as ledger:
+    with wiring.open_ledger(wiring.configuration(config, last_good=True)) as ledger:
         entries = list(ledger.entries(state=state, site=number))
     if as_json:
         print_json([entry_shape(entry) for entry in entries])
@@ -59,7 +59,7 @@ def list_entries(
 
 def show(entry_id: EntryId, as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
     """Show one message; its details are read again from the mailbox."""
-    chosen = wiring.configuration(config)
+    chosen = wiring.configuration(config, last_good=True)
     with wiring.open_ledger(chosen) as ledger, wiring.open_inspector() as inspector:
         entry = ledger.entry(entry_id)
         if entry is None:
@@ -83,7 +83,7 @@ def show(entry_id: EntryId, as_json: AsJson = False, config: Config = DEFAULT_CO
 
 def verify(config: Config = DEFAULT_CONFIG) -> None:
     """Check the ledger again against mailboxes, folders and itself."""
-    chosen = wiring.configuration(config)
+    chosen = wiring.configuration(config, last_good=True)
     found = 0
     with wiring.open_desk(chosen) as desk, notes().status("comparing…"):
         for difference in differences_of(wiring.mailboxes(chosen), desk):

@@ -62,7 +62,7 @@ def audit(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Check the trail of deletions and decisions, or export it as CSV."""
-    chosen = wiring.configuration(config)
+    chosen = wiring.configuration(config, last_good=True)
     with wiring.open_ledger(chosen) as ledger:
         if action is Action.VERIFY:
             _verify(ledger)
@@ -155,7 +155,7 @@ def sizing(
 ) -> None:
     """Say how large the BAL must be (guide, section 5), and as measured here."""
     traffic = Traffic(_number(patients), _share(without_contact), _share(positives))
-    chosen = wiring.configuration(config)
+    chosen = wiring.configuration(config, last_good=True)
     sizes: list[int] = []
     if wiring.ledger_path(chosen).exists():
         with wiring.open_ledger(chosen) as ledger:

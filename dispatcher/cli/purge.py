@@ -55,7 +55,7 @@ def purge(
     """Delete what is past its term: mails, copies on sites, lines of the ledger."""
     if dry_run and confirm:
         raise NotAsked("give either --dry-run or --confirm")
-    chosen = wiring.configuration(config)
+    chosen = wiring.configuration(config, last_good=True)
     with wiring.open_desk(chosen) as desk:
         mailboxes = wiring.mailboxes(chosen)
         if dry_run:

@@ -23,6 +23,7 @@ from dispatcher.registry import finess, mssante
 from dispatcher.registry.matching import choose
 from dispatcher.service.desk import Desk
 from dispatcher.service.loop import Loops, MailboxLoop
+from dispatcher.service.rulebook import Rulebook
 
 if TYPE_CHECKING:
     from dispatcher.simulator.campaign import Campaign
@@ -85,11 +86,12 @@ def laboratory(top: Path) -> Iterator[Place]:
 
 
 @contextmanager
-def dispatcher(place: Place) -> Iterator[tuple[Desk, Loops, wiring.RulesInForce]]:
+def dispatcher(place: Place) -> Iterator[tuple[Desk, Loops, Rulebook]]:
     """Yield a dispatcher at work on every mailbox of the laboratory."""
     chosen = wiring.configuration(place.config)
-    rules = wiring.RulesInForce(chosen)
+    rules = wiring.rulebook(chosen)
     with wiring.daemon_lock(chosen), wiring.open_desk(chosen, rules) as desk:
+        rules.begin(desk.ledger)
         loops = Loops([MailboxLoop(m, desk, keyword=None) for m in wiring.mailboxes(chosen)])
         loops.start()
         try:

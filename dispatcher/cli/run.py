@@ -23,6 +23,7 @@ from dispatcher.service.keeper import Keeper
 from dispatcher.service.loop import Loops, MailboxLoop
 from dispatcher.service.once import Outcome, run_once
 from dispatcher.service.pulse import Pulses
+from dispatcher.service.rulebook import Rulebook
 from dispatcher.service.watch import check_balance
 
 _log = structlog.get_logger(__name__)
@@ -46,16 +47,18 @@ def run(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Watch the mailboxes and deliver what arrives, until told to stop."""
-    chosen = wiring.configuration(config)
+    # By hand somebody stands there and reads what is wrong; a service has to go on.
+    chosen = wiring.configuration(config, last_good=not once)
     if not once:
         for sentence in chosen.settings.not_in_effect():
             _log.warning("setting_is_not_in_effect", what=sentence)
     supervisor = wiring.supervisor()
-    rules = wiring.RulesInForce(chosen)
+    rules = wiring.rulebook(chosen)
     with (
         wiring.daemon_lock(chosen),
         wiring.open_desk(chosen, rules, serving=True) as desk,
     ):
+        rules.begin(desk.ledger)
         check_balance(desk.ledger)
         mailboxes = _with_keywords(chosen)
         outcome = None
@@ -73,7 +76,7 @@ def run(
 def serve(
     desk: Desk,
     mailboxes: list[wiring.WithKeyword],
-    rules: wiring.RulesInForce,
+    rules: Rulebook,
     *,
     chosen: wiring.Configuration,
     supervisor: Supervisor,
@@ -130,11 +133,9 @@ class _Asked:
         signal.signal(signal.SIGHUP, lambda *_: self.to_reload.set())
 
 
-def _take_rules(
-    rules: wiring.RulesInForce, supervisor: Supervisor, asked: _Asked, clock: Clock
-) -> None:
+def _take_rules(rules: Rulebook, supervisor: Supervisor, asked: _Asked, clock: Clock) -> None:
     if not asked.to_reload.is_set():
-        rules.reload_if_changed()
+        rules.look()
         return
     asked.to_reload.clear()
     supervisor.reloading(clock.monotonic())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Final
 
 import typer
 
@@ -23,6 +24,9 @@ from dispatcher.service.lanes import Lane
 from dispatcher.service.purge import TOLD, Brake
 from dispatcher.service.purge.copies import changed
 
+# So many mistakes of a refused file are shown.
+_PROBLEMS: Final = 5
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -31,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
     """Show the balance, the oldest unsettled message, mailboxes, sites and targets."""
-    chosen = wiring.configuration(config)
+    chosen = wiring.configuration(config, last_good=True)
     with wiring.open_ledger(chosen) as ledger:
         shape = _status_shape(ledger, chosen)
     if as_json:
@@ -40,7 +44,12 @@ def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
         _print_status(shape)
     balance = shape["balance"]
     wrong = shape["difference"] or shape["failing"] or shape["removed_by_others"]
-    wrong = wrong or shape["left_on_sites"] or any(map(_alarming, shape["mailboxes"]))
+    wrong = (
+        wrong
+        or shape["rules"]["refused"]
+        or shape["left_on_sites"]
+        or any(map(_alarming, shape["mailboxes"]))
+    )
     attention = balance["held"] or wrong
     raise typer.Exit(Exit.ATTENTION if attention else Exit.DONE)
 
@@ -62,8 +71,33 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
         "oldest_unsettled": None if oldest is None else _oldest_shape(oldest, now),
         "mailboxes": [_mailbox_shape(ledger, box) for box in vital.mailboxes],
         "targets": [_target_shape(ledger, lane, unsettled) for lane in vital.lanes],
-        "rules": {"digest": chosen.rules.digest, "sites": len(chosen.rules.sites)},
+        "rules": _rules_shape(ledger, chosen),
         "service": {"running": wiring.is_running(chosen)},
+    }
+
+
+def _rules_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
+    """Return what the service goes by; without one, what the next start will."""
+    state = ledger.rules_state()
+    running = wiring.is_running(chosen)
+    known = (
+        state
+        if state is not None and (running or state.digest == chosen.rules.digest)
+        else None
+    )
+    refusal = state.refusal if state is not None and running else None
+    problems = refusal.problems if refusal else chosen.draft.problems
+    since = refusal or (state and state.refusal)
+    return {
+        "digest": chosen.rules.digest if known is None else known.digest,
+        "sites": len(chosen.rules.sites),
+        "since": None if known is None else known.since_at.isoformat(),
+        "refused": None
+        if not problems
+        else {
+            "since": since.since_at.isoformat() if since else None,
+            "problems": list(problems),
+        },
     }
 
 
@@ -148,6 +182,7 @@ def _print_status(shape: Json) -> None:
         screen().print(f"[red]{shape['difference']} message(s) unaccounted for: run verify[/]")
     running = "running" if shape["service"]["running"] else "[yellow]not running[/]"
     screen().print(f"Service: {running}")
+    _print_rules(shape["rules"])
     oldest = shape["oldest_unsettled"]
     if oldest:
         age = oldest["age_seconds"] // 60
@@ -181,6 +216,21 @@ def _print_status(shape: Json) -> None:
     print_table("Sites", columns, map(_target_row, shape["targets"]), empty="none")
     if shape["held"]:
         print_table("Held", ("reason", "count"), shape["held"].items(), empty="")
+
+
+def _print_rules(rules: Json) -> None:
+    since = f" since {local_text(rules['since'])}" if rules["since"] else ""
+    screen().print(f"Rules: {rules['digest'][:12]}, {rules['sites']} site(s){since}")
+    refused = rules["refused"]
+    if refused is None:
+        return
+    since = f" since {local_text(refused['since'])}" if refused["since"] else ""
+    screen().print(f"[red]The file routing.yaml is refused{since}; the rules above stay:[/]")
+    for problem in refused["problems"][:_PROBLEMS]:
+        screen().print(f"  {plain(problem)}", soft_wrap=True)
+    more = len(refused["problems"]) - _PROBLEMS
+    if more > 0:
+        screen().print(f"  and {more} more: `sidep-dispatcher check` tells all")
 
 
 def _print_purge(shape: Json) -> None:

@@ -148,7 +148,8 @@ class Delivery:
     what was made stays. `reason` is set while it is held. `copy` counts the extra copies
     that people asked for, 0 is the first. `asked`: a person wants it now, whatever the hour.
     `made_at` is when it was delivered; `removal` and `removed_at` say what became of the
-    copy at its term.
+    copy at its term. `rules` is the digest of the rules that it was decided under; from its
+    first beginning on, of those by which it went.
     """
 
     id: str
@@ -166,6 +167,7 @@ class Delivery:
     made_at: datetime | None = None
     removal: Removal | None = None
     removed_at: datetime | None = None
+    rules: str = ""
 
     @property
     def lies_there(self) -> bool:
@@ -222,10 +224,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """A delivery to record; it begins `decided`."""
+    """A delivery to record; it begins `decided`, by the rules of this digest."""
 
     target: str
     kind: Kind
+    rules: str = ""
 
 
 @dataclass(frozen=True, slots=True)

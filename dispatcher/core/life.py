@@ -56,6 +56,7 @@ class Turn:
     reason: HoldReason | None = None
     reference: str | None = None
     next_try_at: datetime | None = None
+    rules: str | None = None
 
 
 def utc(at: datetime) -> datetime:
@@ -81,7 +82,7 @@ def begin(new: NewEntry, ids: Sequence[str], at: datetime) -> Step:
         received_at=utc(new.received_at),
         sampled_at=_utc_or_none(new.sampled_at),
         purge_at=_utc_or_none(new.purge_at),
-        deliveries=_begun(new.deliveries, delivery_ids, new.site),
+        deliveries=_begun(new, delivery_ids),
         **{name: getattr(new, name) for name in _COPIED},
     )
     because = f"{new.reason.value}: {new.detail}" if new.reason else new.detail
@@ -127,6 +128,7 @@ def move(entry: Entry, delivery_id: str, turn: Turn) -> Step:
         reference=_reference(delivery, turn),
         next_try_at=_utc_or_none(turn.next_try_at),
         made_at=utc(turn.at) if turn.to is DeliveryState.DELIVERED else delivery.made_at,
+        rules=delivery.rules if turn.rules is None else turn.rules,
     )
     return _follow(entry, _with(entry, [moved]), turn.at, turn.because)
 
@@ -245,6 +247,7 @@ def reprinted(entry: Entry, target: str, new_id: str, at: datetime) -> Step:
         site=made[-1].site,
         copy=1 + max(d.copy for d in same),
         asked=True,
+        rules=made[-1].rules,
     )
     return _follow(entry, (*entry.deliveries, again), at, "a person asked for another copy")
 
@@ -363,18 +366,18 @@ def _step(before: Entry | None, after: Entry, at: datetime, because: str) -> Ste
     return Step(after, tuple(events))
 
 
-def _begun(
-    new: Sequence[NewDelivery], ids: Sequence[str], site: FinessET | None
-) -> tuple[Delivery, ...]:
+def _begun(new: NewEntry, ids: Sequence[str]) -> tuple[Delivery, ...]:
     return tuple(
-        begun(delivery, delivery_id, site)
-        for delivery, delivery_id in zip(new, ids, strict=True)
+        begun(replace(delivery, rules=delivery.rules or new.rules), delivery_id, new.site)
+        for delivery, delivery_id in zip(new.deliveries, ids, strict=True)
     )
 
 
 def begun(new: NewDelivery, delivery_id: str, site: FinessET | None = None) -> Delivery:
     """Return a delivery as it begins: decided, never tried."""
-    return Delivery(delivery_id, new.target, new.kind, DeliveryState.DECIDED, site=site)
+    return Delivery(
+        delivery_id, new.target, new.kind, DeliveryState.DECIDED, site=site, rules=new.rules
+    )
 
 
 def _delivery(entry: Entry, delivery_id: str) -> Delivery:

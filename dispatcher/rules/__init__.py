@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dispatcher.rules.loading import load
+from dispatcher.rules.file import RoutingFile
+from dispatcher.rules.loading import load, parse
 from dispatcher.rules.queues import print_targets
 from dispatcher.rules.remarks import warnings
 from dispatcher.rules.schema import json_schema
 
-__all__ = ["json_schema", "load", "print_targets", "warnings"]
+__all__ = ["RoutingFile", "json_schema", "load", "parse", "print_targets", "warnings"]

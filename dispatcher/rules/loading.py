@@ -24,9 +24,10 @@ from dispatcher.yaml_text import (
     Node,
     Problems,
     Scalar,
-    read_table,
+    read_content,
     shown,
     suggestion,
+    table_of,
 )
 
 # 5,000 sites with two folders and hours each are 1.2 MB. Reading costs 5 s of CPU a MB.
@@ -64,8 +65,13 @@ def load(path: Path) -> Rules:
 
     Raises ConfigInvalid with every problem as `file:line:column: what; what instead`.
     """
+    return parse(read_content(path, Problems(path), limit=LIMIT), path)
+
+
+def parse(content: bytes, path: Path) -> Rules:
+    """Return the rules that these bytes of a routing.yaml hold; as `load`."""
     problems = Problems(path)
-    tree, content = read_table(path, problems, limit=LIMIT)
+    tree = table_of(content, problems)
     given = {key.text: value for key, value in values.keys(tree, problems, _TOP)}
     _check_version(given.get("version"), problems)
     name, legal_body = _lbm(given.get("lbm"), problems)

@@ -162,7 +162,8 @@ class Decisions:
     def _accept(self, entry: Entry, person: Person, site: FinessET | None) -> Entry:
         if site is not None:
             raise NotAsked("a delivery in doubt is closed where it was made; leave out --site")
-        held = [d for d in entry.deliveries if d.state is DeliveryState.HELD]
+        # Another one that is held beside it, refused by its target, was surely not made.
+        held = [d for d in entry.deliveries if d.reason is HoldReason.IN_DOUBT]
 
         def accept(writer: Writer) -> Entry:
             now = entry

@@ -120,14 +120,52 @@ def test_hup_takes_new_rules_and_refuses_broken_ones(
         process.send_signal(signal.SIGHUP)
         bal.deliver(three[1].raw)
         until(lambda: count(laboratory) == 1, "a delivery under the old rules")
+        until(lambda: laboratory.status()["rules"]["refused"] is not None, "the refusal")
+        rules = laboratory.status()["rules"]
+        assert "nonsense" in rules["refused"]["problems"][0]
+        assert rules["since"] < rules["refused"]["since"]
+        assert laboratory.command("status").status == 1
         laboratory.write_routing(good)
         process.send_signal(signal.SIGHUP)
         (held,) = laboratory.listed("--state", "held")
         ended = laboratory.command("retry", held["id"])
         assert ended.status == 0, ended.err
         until(lambda: count(laboratory) == 2, "the held one, under the new rules")
+        assert laboratory.status()["rules"]["refused"] is None
     finally:
         stop(process)
+
+
+def test_a_service_restarted_while_the_file_is_broken_goes_on_with_the_last_good_rules(
+    laboratory: Laboratory, bal: Bal, three: list[Sending]
+) -> None:
+    process = laboratory.start()
+    try:
+        bal.deliver(three[0].raw)
+        until(lambda: count(laboratory) == 1, "a delivery")
+        good = laboratory.status()["rules"]["digest"]
+        laboratory.write_routing("version: 1\nsites: {\n")
+        until(lambda: laboratory.status()["rules"]["refused"] is not None, "the refusal")
+        since = laboratory.status()["rules"]["refused"]["since"]
+    finally:
+        process.kill()
+        process.wait()
+    assert laboratory.command("run", "--once").status == 78, "by hand somebody reads it"
+    process = laboratory.start()
+    try:
+        bal.deliver(three[1].raw)
+        until(lambda: count(laboratory) == 2, "a delivery after the restart")
+        rules = laboratory.status()["rules"]
+        assert (rules["digest"], rules["refused"]["since"]) == (good, since)
+    finally:
+        stop(process)
+
+
+def test_a_service_whose_first_rules_are_broken_does_not_start(laboratory: Laboratory) -> None:
+    laboratory.write_routing("version: 1\nsites: {\n")
+    ended = laboratory.command("run")
+    assert ended.status == 78
+    assert "routing.yaml:3:1: " in ended.err
 
 
 def test_a_server_that_refuses_the_password_is_told_and_not_stormed(

@@ -483,6 +483,7 @@ DELIVERY_EDITS = {
     "made_at": "'2020-01-01T00:00:00.000000+00:00'",
     "removal": "'gone'",
     "removed_at": "'2020-01-01T00:00:00.000000+00:00'",
+    "rules": "'other'",
     "id": "'abcdefghij'",
     "position": "7",
     "entry_id": "(SELECT id FROM entry WHERE uid = 2)",

@@ -33,6 +33,14 @@ from dispatcher.core.ledger import (
     state_of,
 )
 from dispatcher.core.message import MessageRef
+from dispatcher.core.rulebook import (
+    CHANGES_KEPT,
+    VERSIONS_KEPT,
+    Change,
+    Origin,
+    Refusal,
+    RulesState,
+)
 from dispatcher.core.vitals import Tally
 from dispatcher.errors import InvariantBroken, NotNow
 from dispatcher.ports import Clock
@@ -57,6 +65,9 @@ class Book:
     trail_start: Mark = audit.START
     trail_end: Mark = audit.START
     memos: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, bytes] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    refusal: Refusal | None = None
     owners: dict[str, str] = field(default_factory=dict)
     places_taken: dict[MessageRef, str] = field(default_factory=dict)
     received: int = 0
@@ -76,6 +87,8 @@ class Book:
             events=list(self.events),
             traces=list(self.traces),
             memos=dict(self.memos),
+            versions=dict(self.versions),
+            changes=list(self.changes),
             owners=dict(self.owners),
             places_taken=dict(self.places_taken),
         )
@@ -130,8 +143,10 @@ class MemoryWriter:
         reason: HoldReason | None = None,
         reference: str | None = None,
         next_try_at: datetime | None = None,
+        rules: str | None = None,
     ) -> Entry:
-        turn = life.Turn(to, self._clock.now(), because, reason, reference, next_try_at)
+        now = self._clock.now()
+        turn = life.Turn(to, now, because, reason, reference, next_try_at, rules)
         return self._apply(life.move(self._owner(delivery_id), delivery_id, turn))
 
     def divert(self, delivery_id: str, to: NewDelivery, because: str) -> Entry:
@@ -193,6 +208,24 @@ class MemoryWriter:
         self.book.memos.pop(name, None)
         if value is not None:
             self.book.memos[name] = value
+
+    def take_rules(self, change: Change, content: bytes) -> None:
+        self.book.changes.append(replace(change, at=life.utc(change.at)))
+        self.book.changes = self.book.changes[-CHANGES_KEPT:]
+        self.book.versions.setdefault(change.digest, content)
+        if change.origin is not Origin.SET_ASIDE:
+            self.book.refusal = None
+        newest = dict.fromkeys(one.digest for one in reversed(self.book.changes))
+        kept = {*list(newest)[:VERSIONS_KEPT]} | {
+            delivery.rules
+            for entry in self.book.entries.values()
+            for delivery in entry.deliveries
+            if delivery.state is not DeliveryState.DISCARDED and delivery.removal is None
+        }
+        self.book.versions = {k: v for k, v in self.book.versions.items() if k in kept}
+
+    def refuse_rules(self, refusal: Refusal | None) -> None:
+        self.book.refusal = refusal and replace(refusal, since_at=life.utc(refusal.since_at))
 
     def begin_purge(self, entry_ids: Iterable[str]) -> None:
         for entry_id in entry_ids:
@@ -510,6 +543,18 @@ class MemoryLedger:
             for trace in self.book.traces
             if trace.deed.entry == entry_id and trace.deed.what is What.DECISION
         )
+
+    def rules_state(self) -> RulesState | None:
+        taken = [c for c in self.book.changes if c.origin is not Origin.SET_ASIDE]
+        if not taken:
+            return None
+        return RulesState(taken[-1].digest, taken[-1].at, self.book.refusal)
+
+    def rules_history(self) -> tuple[Change, ...]:
+        return tuple(self.book.changes)
+
+    def rules_content(self, digest: str) -> bytes | None:
+        return self.book.versions.get(digest)
 
     def memo(self, name: str) -> str | None:
         return self.book.memos.get(name)

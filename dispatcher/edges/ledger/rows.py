@@ -111,6 +111,7 @@ def delivery_lines(entry: Entry) -> list[dict[str, str | int | None]]:
             "made_at": _stored(delivery.made_at),
             "removal": _word(delivery.removal),
             "removed_at": _stored(delivery.removed_at),
+            "rules": delivery.rules,
         }
         for position, delivery in enumerate(entry.deliveries)
     ]
@@ -201,6 +202,7 @@ def _delivery_of(line: RowMapping) -> Delivery:
         made_at=_time(line["made_at"]),
         removal=_enum(Removal, line["removal"]),
         removed_at=_time(line["removed_at"]),
+        rules=line["rules"],
     )
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text
 
 # Every schema this program knows, oldest first. Kept here so that opening an up-to-date
 # ledger needs no Alembic; a test compares it with the migrations.
-REVISIONS: Final = ("0001", "0002", "0003", "0004")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
 
 METADATA: Final = MetaData()
 
@@ -65,6 +65,7 @@ _DELIVERY_TEXT: Final = (
     "made_at",
     "removal",
     "removed_at",
+    "rules",
 )
 DELIVERY: Final = Table(
     "delivery",
@@ -147,6 +148,27 @@ ERRAND: Final = Table(
 
 MEMO: Final = Table(
     "memo", METADATA, Column("name", Text, primary_key=True), Column("value", Text)
+)
+
+RULES_VERSION: Final = Table(
+    "rules_version",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("content", LargeBinary),
+)
+
+RULES_CHANGE: Final = Table(
+    "rules_change",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    *(Column(name, Text) for name in ("at", "digest", "origin", "by", "reason")),
+)
+
+RULES_REFUSAL: Final = Table(
+    "rules_refusal",
+    METADATA,
+    Column("one", Integer, primary_key=True),
+    *(Column(name, Text) for name in ("since_at", "digest", "problems")),
 )
 
 COUNTER: Final = Table(

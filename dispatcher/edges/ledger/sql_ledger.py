@@ -18,8 +18,9 @@ from dispatcher.core.certificate import ContentKey
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Act, Balance, Entry, Event, Identity, Place, Refusals, State
 from dispatcher.core.message import MessageRef
+from dispatcher.core.rulebook import Change, RulesState
 from dispatcher.core.vitals import Tally
-from dispatcher.edges.ledger import birth, reading, rows
+from dispatcher.edges.ledger import birth, kept, reading, rows
 from dispatcher.edges.ledger.database import (
     LOG_BYTES,
     MOVE_AWAY,
@@ -295,6 +296,23 @@ class SqlLedger:
             found = connection.execute(query.order_by(MEMO.c.name)).all()
         # LIKE takes no notice of case.
         return {name: value for name, value in found if name.startswith(prefix)}
+
+    # --- the rules in force
+
+    def rules_state(self) -> RulesState | None:
+        """See `ports.Ledger.rules_state`."""
+        with self._reading() as connection:
+            return kept.state(connection)
+
+    def rules_history(self) -> tuple[Change, ...]:
+        """See `ports.Ledger.rules_history`."""
+        with self._reading() as connection:
+            return kept.history(connection)
+
+    def rules_content(self, digest: str) -> bytes | None:
+        """See `ports.Ledger.rules_content`."""
+        with self._reading() as connection:
+            return kept.content(connection, digest)
 
     # --- deletion at the term, and its trail
 

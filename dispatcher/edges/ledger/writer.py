@@ -26,7 +26,8 @@ from dispatcher.core.ledger import (
     State,
 )
 from dispatcher.core.message import MessageRef
-from dispatcher.edges.ledger import reading, rows
+from dispatcher.core.rulebook import Change, Refusal
+from dispatcher.edges.ledger import kept, reading, rows
 from dispatcher.edges.ledger.gathering import Gathering, new_id, place_line
 from dispatcher.edges.ledger.schema import (
     AUDIT,
@@ -107,11 +108,12 @@ class SqlWriter(Gathering):
         reason: HoldReason | None = None,
         reference: str | None = None,
         next_try_at: datetime | None = None,
+        rules: str | None = None,
     ) -> Entry:
         """See `ports.Writer.move`."""
         entry = self._owner(delivery_id)
         now = self._clock.now()
-        turn = life.Turn(to, now, because, reason, reference, next_try_at)
+        turn = life.Turn(to, now, because, reason, reference, next_try_at, rules)
         return self._stage(entry, life.move(entry, delivery_id, turn))
 
     def divert(self, delivery_id: str, to: NewDelivery, because: str) -> Entry:
@@ -211,6 +213,17 @@ class SqlWriter(Gathering):
         }
         self._many(_PLACE, [line])
 
+    # --- the rules in force
+
+    def take_rules(self, change: Change, content: bytes) -> None:
+        """See `ports.Writer.take_rules`."""
+        self.flush()  # what refers to a version is on its line before versions are counted
+        kept.take(self._connection, replace(change, at=life.utc(change.at)), content)
+
+    def refuse_rules(self, refusal: Refusal | None) -> None:
+        """See `ports.Writer.refuse_rules`."""
+        kept.refuse(self._connection, refusal)
+
     # --- deletion at the term
 
     def begin_purge(self, entry_ids: Iterable[str]) -> None:
@@ -246,8 +259,8 @@ class SqlWriter(Gathering):
 
     def keep(self, entry_id: str, until: datetime | None) -> Entry:
         """See `ports.Writer.keep`."""
-        kept = None if until is None else life.utc(until)
-        return self._set(entry_id, replace(self._entry(entry_id), kept_until=kept))
+        end = None if until is None else life.utc(until)
+        return self._set(entry_id, replace(self._entry(entry_id), kept_until=end))
 
     def warned(self, entry_id: str, hours: int) -> None:
         """See `ports.Writer.warned`."""
