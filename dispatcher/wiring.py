@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from dispatcher import settings as settings_file
 from dispatcher.core.bordereau import Bordereau
 from dispatcher.core.finess import FinessET
@@ -37,6 +39,8 @@ from dispatcher.settings import MailboxSettings, Settings
 __all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
 
 CLOCK: Final = SystemClock()
+
+_log = structlog.get_logger(__name__)
 
 # A file that changes while it is read is read again so often.
 _READINGS: Final = 100
@@ -174,7 +178,7 @@ def open_desk(
 
     `serving`: certificates are going to be delivered, with the daemon's lock held. CUPS is
     to remember its restarts from now on, and a ledger that is not the one that worked here
-    last prints nothing by itself that may be on paper (ADR 0018).
+    last prints nothing by itself that may be on paper (docs/adr/0019).
     """
     in_force = rules or rulebook(chosen)
     with (

@@ -28,7 +28,8 @@ def begin(ledger: Ledger, now: datetime, why: str, mailboxes: Iterable[str]) -> 
     """
     held = 0
     with ledger.writing() as writer:
-        writer.note(_BEFORE, now.isoformat())
+        # Servers tell a mail's date in whole seconds.
+        writer.note(_BEFORE, now.replace(microsecond=0).isoformat())
         writer.note(_WHY, why)
         for mailbox in mailboxes:
             writer.note(_FIRST_LOOK + mailbox, "to do")
@@ -47,13 +48,18 @@ def perhaps_printed(delivery: Delivery) -> bool:
     )
 
 
+def begun_at(ledger: Ledger) -> datetime | None:
+    """Return when this ledger was last found to be another, older or new one; None: never."""
+    found = ledger.memo(_BEFORE)
+    return None if found is None else datetime.fromisoformat(found)
+
+
 class Distrust:
     """What one mailbox's new messages are to be kept from. Used by one thread."""
 
     def __init__(self, ledger: Ledger, mailbox: str) -> None:
         self._name = _FIRST_LOOK + mailbox
-        before = ledger.memo(_BEFORE)
-        self._before = None if before is None else datetime.fromisoformat(before)
+        self._before = begun_at(ledger)
         self._why = ledger.memo(_WHY) or ""
         self._first_look = ledger.memo(self._name) is not None
 

@@ -242,7 +242,10 @@ class Intake:
         # The ledger does not know this message, the server says that it was delivered: a
         # ledger that was lost or is older than the mailbox. Look before delivering.
         writer.keyword_set([entry.ref])
+        entry = self._distrust.kept_from_paper(writer, entry)
         for delivery in entry.deliveries:
+            if delivery.state is not DeliveryState.DECIDED:
+                continue
             writer.move(delivery.id, DeliveryState.DELIVERING)
             writer.move(
                 delivery.id,

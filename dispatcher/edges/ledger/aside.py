@@ -7,16 +7,21 @@ from datetime import datetime
 from pathlib import Path
 
 from dispatcher.edges.ledger.database import log_of, path_of
+from dispatcher.edges.ledger.mark import MarkFile
 from dispatcher.errors import NotNow
 
 
 def set_aside(url: str, now: datetime) -> Path | None:
     """Rename a ledger's files, damaged or not; return the new name, None: there is none.
 
-    The log goes first: a program that is killed in between leaves a ledger that lacks its
-    last lines, which the mark beside it tells. Only with the daemon's lock held.
+    Whichever ledger works here next, also when the program is killed in between, is told
+    from the last one by the mark beside it. Only with the daemon's lock held.
     """
     path = path_of(url)
+    try:
+        MarkFile(path).forget()
+    except OSError as error:
+        raise _failed(path, error) from error
     if not os.path.lexists(path):
         return None
     aside = _free(path.with_name(f"{path.name}.aside-{now:%Y%m%dT%H%M%SZ}"))
@@ -34,11 +39,15 @@ def set_aside(url: str, now: datetime) -> Path | None:
         finally:
             os.close(directory)
     except OSError as error:
-        raise NotNow(
-            f"the ledger cannot be moved aside: {error.strerror}",
-            hint=f"Check {path.parent}: owner, mode, free space.",
-        ) from error
+        raise _failed(path, error) from error
     return aside
+
+
+def _failed(path: Path, error: OSError) -> NotNow:
+    return NotNow(
+        f"the ledger cannot be moved aside: {error.strerror}",
+        hint=f"Check {path.parent}: owner, mode, free space.",
+    )
 
 
 def _free(wanted: Path) -> Path:

@@ -1,4 +1,7 @@
-"""Evidence beside the ledger of which ledger worked here and how far it came (ADR 0018)."""
+"""Evidence beside the ledger of which ledger worked here and how far it came.
+
+Why: docs/adr/0019.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from dispatcher.ports import Clock
 # What was noted reaches the disk at the start, at the end, and this often (seconds). Until
 # then it survives the program's death; only a power cut may leave an older, lower mark.
 _DURABLE_EVERY: Final = 60.0
+_NOBODY: Final = "-" * 32
 
 
 class Suspicion(Enum):
@@ -64,11 +68,11 @@ class MarkFile:
             ledger, events, changed_at = text.split()
             return Mark(ledger, int(events), int(changed_at))
         except ValueError:
-            return Mark("", 0, 0)
+            return Mark(_NOBODY, 0, 0)
 
     def write(self, mark: Mark, *, durable: bool) -> None:
         """Write the mark, in place where there is one. Raises OSError."""
-        line = f"{mark.ledger:<32} {mark.events:020d} {mark.lock_changed_at:020d}\n"
+        line = f"{mark.ledger} {mark.events:020d} {mark.lock_changed_at:020d}\n"
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -80,6 +84,10 @@ class MarkFile:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def forget(self) -> None:
+        """Say, durably, that the ledger of this place is gone. Raises OSError."""
+        self.write(Mark(_NOBODY, 0, 0), durable=True)
 
     def lock_changed_at(self) -> int:
         """Return when the lock's file last changed; 0: there is none."""
@@ -96,9 +104,7 @@ class MarkFile:
         if mark is not None and mark.lock_changed_at == changed_at:
             # Failing, it leaves a doubt that a person resolves; work need not stop for it.
             with suppress(OSError):
-                self.write(
-                    replace(mark, lock_changed_at=self.lock_changed_at()), durable=False
-                )
+                self.write(replace(mark, lock_changed_at=self.lock_changed_at()), durable=False)
 
     def _make(self, line: bytes) -> None:
         unborn = self._path.with_name(self._path.name + ".new")
@@ -147,7 +153,7 @@ class Witness:
         return None
 
     def vouch(self, events: int) -> None:
-        """Take this ledger for the one that works here. Raises NotNow when it cannot be told."""
+        """Take this ledger for the one that works here. Raises NotNow when the mark fails."""
         mark = Mark(self._id, events, self._file.lock_changed_at())
         try:
             self._file.write(mark, durable=True)

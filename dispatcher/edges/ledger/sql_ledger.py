@@ -23,7 +23,6 @@ from dispatcher.core.vitals import Tally
 from dispatcher.edges.ledger import birth, kept, reading, rows
 from dispatcher.edges.ledger.database import (
     LOG_BYTES,
-    MOVE_AWAY,
     fold_log,
     log_of,
     path_of,
@@ -163,7 +162,7 @@ class SqlLedger:
         """Refuse to write into a file that was removed or replaced: nobody would find it."""
         if birth.identity(self._path) != self._file:
             raise ConfigInvalid(
-                (f"ledger: {self._path} was removed or replaced while in use; {MOVE_AWAY}",)
+                (f"ledger: {self._path} was removed or replaced while in use; start again",)
             )
 
     def remember_mount(self, path: str, mount_point: str) -> None:
@@ -179,7 +178,7 @@ class SqlLedger:
             )
 
     def suspicion(self) -> Suspicion | None:
-        """Return why this ledger is not the one that worked here last; None: it is, or is first.
+        """Return why this ledger is not the one that worked here last, None where it may be.
 
         Only for whoever holds the daemon's lock, before anything is delivered.
         """
