@@ -163,12 +163,13 @@ def test_a_person_prints_it(
     assert printed(office, queue) == 0
     (entry,) = office.ledger.entries()
     assert entry.site is not None
-    assert [one.id for one in decisions(office).waiting_at(entry.site)] == [entry.id]
+    site = entry.site
+    assert [one.id for one in decisions(office).waiting_at(site)] == [entry.id]
     decisions(office).print_now(entry.id, ME)
     assert printed(office, queue) == 1
     (entry,) = office.ledger.entries()
     assert entry.state is State.DELIVERED
-    assert decisions(office).waiting_at(entry.site) == []
+    assert decisions(office).waiting_at(site) == []
 
 
 def test_a_person_tries_it_again(
