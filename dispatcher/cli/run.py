@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import signal
 import threading
+from collections.abc import Callable
 from typing import Annotated
 
 import structlog
@@ -19,11 +20,13 @@ from dispatcher.cli.shapes import balance_shape
 from dispatcher.ports import Clock, Supervisor
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk
+from dispatcher.service.health import Health
 from dispatcher.service.keeper import Keeper
 from dispatcher.service.loop import Loops, MailboxLoop
 from dispatcher.service.once import Outcome, run_once
 from dispatcher.service.pulse import Pulses
 from dispatcher.service.rulebook import Rulebook
+from dispatcher.service.showing import Showing
 from dispatcher.service.watch import check_balance
 
 _log = structlog.get_logger(__name__)
@@ -54,9 +57,11 @@ def run(
             _log.warning("setting_is_not_in_effect", what=sentence)
     supervisor = wiring.supervisor()
     rules = wiring.rulebook(chosen)
+    window = None if once else wiring.window(chosen)
+    meter = None if window is None else window.meter
     with (
         wiring.daemon_lock(chosen),
-        wiring.open_desk(chosen, rules, serving=True) as desk,
+        wiring.open_desk(chosen, rules, serving=True, meter=meter) as desk,
     ):
         rules.begin(desk.ledger)
         check_balance(desk.ledger)
@@ -65,7 +70,7 @@ def run(
         if once:
             outcome = run_once(mailboxes, desk)
         else:
-            serve(desk, mailboxes, rules, chosen=chosen, supervisor=supervisor)
+            serve(desk, mailboxes, rules, chosen=chosen, supervisor=supervisor, window=window)
         balance = check_balance(desk.ledger)
     if outcome is not None:
         print_outcome(outcome, as_json=as_json)
@@ -80,6 +85,7 @@ def serve(
     *,
     chosen: wiring.Configuration,
     supervisor: Supervisor,
+    window: wiring.Window | None = None,
 ) -> None:
     """Run the loops until SIGTERM or SIGINT; take the rules anew on change and on SIGHUP."""
     # On SIGABRT, which is how a watchdog ends us: where each thread stood, no values.
@@ -92,6 +98,17 @@ def serve(
     scheduler = schedule(desk, loops, lists)
     loops.start()
     keeper.start()
+    shown = _shown(
+        window,
+        Health(
+            desk,
+            loops,
+            rules,
+            keeper=keeper,
+            pulses=pulses,
+            mailboxes=list(chosen.settings.mailboxes),
+        ),
+    )
     _log.info("service_started", mailboxes=len(mailboxes))
     supervisor.ready(f"{len(mailboxes)} mailbox(es)")
     alive = pulses.add("signals and rules")
@@ -104,11 +121,27 @@ def serve(
     finally:
         supervisor.stopping(_DRAIN + _AFTER)
         keeper.stop()
+        shown()
         scheduler.shutdown(wait=False)
         ended = _drained(loops, lists, desk.clock)
         _log.info("service_stopped", drained=ended)
     if broken is not None:
         raise broken
+
+
+def _shown(window: wiring.Window | None, health: Health) -> Callable[[], None]:
+    """Show how the service is, where somebody wants to look; return what ends that."""
+    if window is None:
+        return lambda: None
+    showing = Showing(window.door(health))
+    health.start()
+    showing.start()
+
+    def end() -> None:
+        health.stop()
+        showing.stop()
+
+    return end
 
 
 def _drained(loops: Loops, lists: DailyLists | None, clock: Clock) -> bool:

@@ -19,7 +19,7 @@ from dispatcher.cli.exits import Exit
 from dispatcher.core.certificate import HoldReason
 from dispatcher.core.ledger import State
 from dispatcher.registry.matching import Why
-from dispatcher.registry.review import Flaw
+from dispatcher.registry.remarks import Flaw
 from tests.architecture.generate import DOCS, ROOT, commands, settings_keys
 from tests.architecture.texts import (
     blocks,
