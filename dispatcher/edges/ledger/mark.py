@@ -1,6 +1,6 @@
 """Evidence beside the ledger of which ledger worked here and how far it came.
 
-Why: docs/adr/0020.
+Why: docs/adr/0021.
 """
 
 from __future__ import annotations
