@@ -49,6 +49,7 @@ class Laboratory:
         self._logs = logs
         self.ahead = ""
         self.calendar = top / "calendar"
+        self.letters = ""
         self.ledger.parent.mkdir(mode=0o700)
         for site in SITES:
             self.folder(site).mkdir(parents=True)
@@ -148,13 +149,19 @@ sites:
         )
 
     def _environment(self) -> dict[str, str]:
-        """With `ahead` set, the programs' calendar is that much ahead (libfaketime)."""
+        """With `ahead` set, the programs' calendar is that much ahead (libfaketime).
+
+        With `letters` set, that is the character set of their terminal.
+        """
+        environment = _environment()
+        if self.letters:
+            environment["PYTHONIOENCODING"] = self.letters
         if not self.ahead and not self.calendar.exists():
-            return _environment()
+            return environment
         how = {"FAKETIME": self.ahead}
         if not self.ahead:
             how = {"FAKETIME_TIMESTAMP_FILE": str(self.calendar), "FAKETIME_NO_CACHE": "1"}
-        return _environment() | {
+        return environment | {
             "LD_PRELOAD": _faketime(),
             **how,
             # Only the calendar is wrong: elapsed time goes on as ever.
