@@ -14,7 +14,7 @@ import typer
 from dispatcher import wiring
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
-from dispatcher.cli.schedule import schedule
+from dispatcher.cli.schedule import Schedule
 from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import balance_shape
 from dispatcher.ports import Clock, Supervisor
@@ -95,7 +95,7 @@ def serve(
     loops = _loops(desk, mailboxes, pulses)
     keeper = Keeper(desk, pulses, supervisor)
     lists = wiring.daily_lists(chosen, desk, wake=loops.wake)
-    scheduler = schedule(desk, loops, lists)
+    schedule = Schedule(desk, loops, lists)
     loops.start()
     keeper.start()
     shown = _shown(
@@ -111,18 +111,18 @@ def serve(
     )
     _log.info("service_started", mailboxes=len(mailboxes))
     supervisor.ready(f"{len(mailboxes)} mailbox(es)")
-    alive = pulses.add("signals and rules")
-    broken = None
+    alive, broken = pulses.add("signals and rules"), None
     try:
         while broken is None and not asked.to_stop.wait(_LOOK):
             alive.beat()
+            schedule.mind_the_clock()
             _take_rules(rules, supervisor, asked, desk.clock)
             broken = loops.broken or keeper.broken
     finally:
         supervisor.stopping(_DRAIN + _AFTER)
         keeper.stop()
         shown()
-        scheduler.shutdown(wait=False)
+        schedule.stop()
         ended = _drained(loops, lists, desk.clock)
         _log.info("service_stopped", drained=ended)
     if broken is not None:
