@@ -22,6 +22,7 @@ from dispatcher.cli import (
     proof,
     purge,
     read,
+    rebuild,
     report,
     run,
     schema,
@@ -58,8 +59,8 @@ def _common(
 
 
 for _module in (
-    first, run, checks, read, status, look, decide, purge, proof, bordereau, report, alert,
-    directory, demo, simulate, schema,
+    first, run, rebuild, checks, read, status, look, decide, purge, proof, bordereau, report,
+    alert, directory, demo, simulate, schema,
 ):  # fmt: skip
     _module.register(app)
 
