@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+import structlog
 
 from dispatcher import settings as settings_file
 from dispatcher.core.bordereau import Bordereau
@@ -22,8 +25,8 @@ from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
-from dispatcher.edges.imap import Account, ImapMailbox, Proxy
-from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
+from dispatcher.edges.imap import Account, ImapMailbox, Proxy, try_files
+from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of, set_aside
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.systemd import SystemdNotifier
 from dispatcher.errors import ConfigInvalid, NotNow
@@ -38,6 +41,7 @@ from dispatcher.ports import (
     Supervisor,
 )
 from dispatcher.rules import RoutingFile, print_targets
+from dispatcher.service import distrust
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk, Policy, Purging, Reader
 from dispatcher.service.gate import target_of
@@ -47,6 +51,11 @@ from dispatcher.settings import MailboxSettings, MetricsSettings, Settings
 __all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
 
 CLOCK: Final = SystemClock()
+
+_log = structlog.get_logger(__name__)
+
+# PDF readers at work beside the thread that reads mail. More gain nothing on small machines.
+_PDF_READERS: Final = 2
 
 # A file that changes while it is read is read again so often.
 _READINGS: Final = 100
@@ -147,7 +156,7 @@ def paper() -> Paper:
 @contextmanager
 def open_inspector() -> Iterator[PdfInspector]:
     """Make the PDF inspector; its helpers end when the block does."""
-    inspector = PdfInspector()
+    inspector = PdfInspector(_PDF_READERS)
     try:
         yield inspector
     finally:
@@ -186,8 +195,10 @@ def open_desk(
 ) -> Iterator[Desk]:
     """Open everything that the work on mailboxes needs.
 
-    `serving`: certificates are going to be printed, so that CUPS is to remember its
-    restarts from now on. `meter` counts what comes of deliveries.
+    `serving`: certificates are going to be delivered, with the daemon's lock held. CUPS is
+    to remember its restarts from now on, and a ledger that is not the one that worked here
+    last prints nothing by itself that may be on paper (docs/adr/0021).
+    `meter` counts what comes of deliveries.
     """
     in_force = rules or rulebook(chosen)
     with (
@@ -196,6 +207,8 @@ def open_desk(
         _printing(chosen) as server,
         _remembering(server, in_force, begin=serving),
     ):
+        if serving:
+            _recognise(ledger, chosen.settings.mailboxes)
         destinations = Destinations(ledger, in_force, server)
         yield Desk(
             ledger,
@@ -207,6 +220,19 @@ def open_desk(
             {"print worker": server.at_work_for},
             meter,
         )
+
+
+def _recognise(ledger: SqlLedger, mailboxes: Iterable[str]) -> None:
+    why = ledger.suspicion()
+    if why is not None:
+        held = distrust.begin(ledger, CLOCK.now(), why.value, mailboxes)
+        _log.error("ledger_was_distrusted", because=why.value, held=held)
+    ledger.vouch()
+
+
+def move_ledger_aside(chosen: Configuration) -> Path | None:
+    """Move the ledger away, damaged or not; return its new name. With the lock held."""
+    return set_aside(chosen.settings.ledger, CLOCK.now())
 
 
 @contextmanager
@@ -356,43 +382,68 @@ def open_for_check(chosen: Configuration, ledger: SqlLedger | None) -> Iterator[
 
 
 class _Mounts:
-    """Remembers in the ledger on which mount each site folder lay (see the folder edge)."""
+    """Remembers in the ledger on which mount each site folder lay (see the folder edge).
+
+    Only the program that holds the daemon's lock writes there, so what was read or written
+    once need not be asked for again. Folders that come at the same time share a commit.
+    """
 
     def __init__(self, ledger: SqlLedger) -> None:
         self._ledger = ledger
+        self._known: dict[str, str] = {}
+        self._waiting: dict[str, str] = {}
+        self._writing = threading.Lock()
 
     def get(self, path: str) -> str | None:
-        return self._ledger.mount_of(path)
+        if path not in self._known:
+            found = self._ledger.mount_of(path)
+            if found is None:
+                return None
+            self._known.setdefault(path, found)
+        return self._known[path]
 
     def set(self, path: str, mount_point: str) -> None:
-        self._ledger.remember_mount(path, mount_point)
+        self._waiting[path] = mount_point
+        with self._writing:
+            if self._known.get(path) == mount_point:
+                return  # another one, which came first, wrote this one too
+            together = {**self._waiting, path: mount_point}
+            self._ledger.remember_mounts(together)
+            self._known.update(together)
+            for written in together:
+                self._waiting.pop(written, None)
+
+
+def try_mailbox_files(chosen: Configuration) -> Iterator[Finding]:
+    """Yield what is to be said of each mailbox without the network."""
+    for name, one in chosen.settings.mailboxes.items():
+        yield try_files(_account(name, one))
 
 
 def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
-    return ImapMailbox(
-        Account(
-            name=name,
-            host=settings.host,
-            port=settings.port,
-            username=settings.username or "",
-            security=settings.security.value,
-            ca_file=settings.ca_file,
-            password=settings.password,
-            client_certificate=settings.client_certificate,
-            client_key=settings.client_key,
-            client_passphrase=settings.client_passphrase,
-            proxy=_proxy(settings),
-            token=partial(token.run, settings.token_command)
-            if settings.token_command
-            else None,
-            folder=settings.folder,
-            watch=settings.watch.value,
-            poll_interval=settings.poll_interval.total_seconds(),
-            keyword=settings.settled_keyword,
-            max_message_size=settings.max_message_size,
-            fetch_batch=settings.fetch_batch,
-        ),
-        CLOCK,
+    return ImapMailbox(_account(name, settings), CLOCK)
+
+
+def _account(name: str, settings: MailboxSettings) -> Account:
+    return Account(
+        name=name,
+        host=settings.host,
+        port=settings.port,
+        username=settings.username or "",
+        security=settings.security.value,
+        ca_file=settings.ca_file,
+        password=settings.password,
+        client_certificate=settings.client_certificate,
+        client_key=settings.client_key,
+        client_passphrase=settings.client_passphrase,
+        proxy=_proxy(settings),
+        token=partial(token.run, settings.token_command) if settings.token_command else None,
+        folder=settings.folder,
+        watch=settings.watch.value,
+        poll_interval=settings.poll_interval.total_seconds(),
+        keyword=settings.settled_keyword,
+        max_message_size=settings.max_message_size,
+        fetch_batch=settings.fetch_batch,
     )
 
 

@@ -21,13 +21,14 @@ from dispatcher.cli import (
     proof,
     purge,
     read,
+    rebuild,
     run,
     schema,
     simulate,
     status,
 )  # fmt: skip
 from dispatcher.cli.exits import Exit
-from dispatcher.cli.screen import print_error
+from dispatcher.cli.screen import never_fail_on_a_letter, print_error
 from dispatcher.errors import DispatcherError
 
 app = typer.Typer(
@@ -56,7 +57,7 @@ def _common(
 
 
 for _module in (
-    first, run, checks, read, status, look, decide, purge, proof, bordereau, directory,
+    first, run, rebuild, checks, read, status, look, decide, purge, proof, bordereau, directory,
     demo, simulate, schema,
 ):  # fmt: skip
     _module.register(app)
@@ -64,6 +65,7 @@ for _module in (
 
 def main() -> None:
     """Run the command line; the exit status is one of the contract's."""
+    never_fail_on_a_letter()
     try:
         app()
     except DispatcherError as error:

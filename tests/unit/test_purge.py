@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 from functools import cache
@@ -20,6 +20,7 @@ from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import DeliveryState, Entry, State
 from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Months, Terms, Undelivered, after
+from dispatcher.core.routing import Kind, Printing, Target
 from dispatcher.errors import Refused, Unavailable
 from dispatcher.ports import Copy, Outcome, Shown
 from dispatcher.service.bordereau import bordereau, send
@@ -35,7 +36,8 @@ from dispatcher.service.whereabouts import Whereabouts
 from dispatcher.simulator.scenario import Sending
 from tests.crash.test_round import Killed
 from tests.fakes.memory_destination import MemoryDestination
-from tests.fakes.memory_mailbox import Stored
+from tests.fakes.memory_mailbox import MemoryMailbox, Stored
+from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.office import SENDERS, Office, certificates, rules
 
 HOURS_72 = timedelta(hours=72)
@@ -402,6 +404,140 @@ def test_a_line_of_an_earlier_version_is_proven_by_the_whole_message(
     assert office.mailbox.fetched == [1]
 
 
+class Meanwhile(MemoryMailbox):
+    """A mailbox in which something happens between two commands of a purge."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.when_shown: Callable[[], None] = lambda: None
+        self.when_removed: Callable[[], None] = lambda: None
+        self.hidden = False
+
+    def shown(self, uids: Sequence[int]) -> Mapping[int, Shown]:
+        self.when_shown()
+        return {} if self.hidden else super().shown(uids)
+
+    def remove(self, uids: Sequence[int]) -> frozenset[int]:
+        gone = super().remove(uids)
+        self.when_removed()
+        return gone
+
+
+def test_what_a_person_keeps_in_the_last_moment_is_kept(
+    three: tuple[Sending, ...],
+) -> None:
+    """The mail was verified already and is to be expunged next."""
+    mailbox = Meanwhile()
+    office = Office(mailbox)
+    arrive(office, three[:2])
+    turn(office).purge()
+    kept, gone = entries(office)
+    decisions = Decisions(office.ledger, office.clock, office.rules)
+    until = office.clock.now() + timedelta(days=30)
+
+    def keep() -> None:
+        decisions.keep(kept.id, until, CLAIRE)
+
+    mailbox.when_shown = keep
+    office.clock.go(HOURS_72)
+    assert purge(office).mails == 1
+    assert set(mailbox.stored) == {kept.ref.uid}
+    assert [t.deed.entry for t in office.ledger.trail() if t.deed.what is What.MAIL] == [
+        gone.id
+    ]
+
+
+def test_what_another_purge_recorded_meanwhile_is_not_recorded_twice(
+    three: tuple[Sending, ...],
+) -> None:
+    mailbox = Meanwhile()
+    office = Office(mailbox)
+    arrive(office, three[:1])
+    turn(office).purge()
+    (entry,) = entries(office)
+
+    def by_another() -> None:
+        with office.ledger.writing() as writer:
+            writer.mail_gone(entry.id, Removal.REMOVED)
+
+    mailbox.when_removed = by_another
+    office.clock.go(HOURS_72)
+    purge(office)
+    assert [t for t in office.ledger.trail() if t.deed.what is What.MAIL] == []
+
+
+def test_a_mail_that_the_server_lists_and_does_not_show_stays_and_is_told_of(
+    three: tuple[Sending, ...],
+) -> None:
+    mailbox = Meanwhile()
+    office = Office(mailbox)
+    arrive(office, three[:1])
+    turn(office).purge()
+    mailbox.hidden = True
+    office.clock.go(HOURS_72)
+    with capture_logs() as logs:
+        assert purge(office).mails == 0
+    assert [e["event"] for e in logs if e["log_level"] == "error"] == ["mails_were_not_shown"]
+    (entry,) = entries(office)
+    assert entry.present, "it was not shown, which proves nothing"
+    mailbox.hidden = False
+    assert purge(office).mails == 1
+
+
+def test_another_message_that_took_the_uid_is_read_at_the_next_turn(
+    three: tuple[Sending, ...],
+) -> None:
+    mailbox = Meanwhile()
+    office = Office(mailbox)
+    (uid,) = arrive(office, three[:1])
+    work = turn(office)
+    work.purge()
+    office.clock.go(HOURS_72)
+    work.turn()
+    mailbox.stored[uid] = Stored(FOREIGN, office.clock.now(), frozenset())
+    work.purge()
+    (entry,) = entries(office)
+    assert not entry.present
+    work.turn()
+    assert office.ledger.balance().foreign == 1
+    assert set(mailbox.stored) == {uid}
+
+
+def test_what_a_purge_removed_is_not_told_as_removed_by_others(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    arrive(office, three)
+    work = turn(office)
+    work.purge()
+    office.clock.go(HOURS_72)
+    work.turn()
+    with capture_logs() as logs:
+        assert work.purge().mails == 3
+        work.turn()
+    assert [e["event"] for e in logs] == ["purge_was_made"]
+
+
+def test_one_set_aside_unread_is_known_by_its_header(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    """Too large to be fetched, and without a Message-ID: nothing else tells it apart."""
+    office.mailbox.max_message_size = 1000
+    uids = [
+        office.mailbox.append(_without_id(one.raw), internal_at=office.clock.now())
+        for one in three[:2]
+    ]
+    turn(office).purge()
+    decisions = Decisions(office.ledger, office.clock, office.rules)
+    for entry in entries(office):
+        decisions.discard(entry.id, CLAIRE)
+    stored = office.mailbox.stored[uids[0]]
+    same_length = stored.raw.replace(b"Subject", b"Sujbect", 1)
+    office.mailbox.stored[uids[0]] = Stored(same_length, stored.internal_at, stored.flags)
+    go_to(office, after(office.clock.now(), Months(6)) + timedelta(days=1))
+    assert purge(office, CLAIRE).mails == 1
+    assert set(office.mailbox.stored) == {uids[0]}
+
+
 def _without_id(raw: bytes) -> bytes:
     head, blank, body = raw.partition(b"\r\n\r\n")
     kept = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"message-id")]
@@ -443,7 +579,10 @@ def test_a_server_without_uidplus_loses_nothing_and_the_copies_go(
 ) -> None:
     office.mailbox.uidplus = False
     arrive(office, three)
-    turn(office).purge()
+    with capture_logs() as logs:
+        turn(office).purge()
+    events = [e["event"] for e in logs]
+    assert events.count("mailbox_cannot_delete") == 1, "told before the first term"
     office.clock.go(HOURS_72)
     with capture_logs() as logs:
         report = purge(office)
@@ -617,6 +756,98 @@ def test_a_copy_that_a_person_vouched_for_is_found_by_its_document(
     purge(office)
     assert report.mails == 1
     assert (documents(office), states(office)) == (0, {State.PURGED})
+
+
+def test_a_copy_that_a_person_vouched_for_and_that_is_not_there_is_gone(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    arrive(office, three[:1])
+    turn(office).purge()
+    (entry,) = entries(office)
+    reference = entry.deliveries[0].reference
+    assert reference is not None
+    unreferenced = replace(entry.deliveries[0], reference=None)
+    office.ledger.book.entries[entry.id] = replace(entry, deliveries=(unreferenced,))
+    site = office.at(str(three[0].truth.site))
+    site.take(reference)
+    site.go_down(Unavailable("the share is away"))
+    office.clock.go(HOURS_72)
+    assert purge(office).mails == 0, "only the mail tells which file is meant"
+    site.mend()
+    office.clock.go(timedelta(hours=1))
+    assert purge(office).mails == 1
+    (entry,) = entries(office)
+    assert (entry.state, entry.deliveries[0].removal) == (State.PURGED, Removal.GONE)
+
+
+def test_a_copy_goes_from_the_site_it_was_made_for(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    """A certificate may be sent to another site afterwards; what was made stays where it is."""
+    arrive(office, three[:1])
+    turn(office).purge()
+    (entry,) = entries(office)
+    elsewhere = next(s for s, _ in office.destinations if s != entry.site)
+    office.ledger.book.entries[entry.id] = replace(entry, site=elsewhere)
+    office.clock.go(HOURS_72)
+    assert purge(office).copies == 1
+    assert documents(office) == 0
+
+
+def test_a_copy_that_two_purges_remove_has_one_line(three: tuple[Sending, ...]) -> None:
+    office = Office()
+    arrive(office, three[:1])
+    turn(office).purge()
+    (entry,) = entries(office)
+    site = FinessET(str(three[0].truth.site))
+
+    class Slow(MemoryDestination):
+        def remove(self, copy: Copy) -> Removal:
+            assert copy.delivery == entry.deliveries[0].id
+            with office.ledger.writing() as writer:
+                writer.copy_gone(entry.deliveries[0].id, Removal.REMOVED)
+            return Removal.GONE
+
+    office.destinations[site, "folder"] = Slow()
+    office.clock.go(HOURS_72)
+    purge(office)
+    assert [t for t in office.ledger.trail() if t.deed.what is What.COPY] == []
+    assert entries(office)[0].deliveries[0].removal is Removal.REMOVED
+
+
+def test_a_document_that_a_spool_keeps_goes_at_its_term(three: tuple[Sending, ...]) -> None:
+    queue = MemoryQueue()
+    queue.keeps_files = True
+    office = Office()
+    site = FinessET(str(three[0].truth.site))
+    target = Target("printer", Kind.PRINT, "queue", printing=Printing())
+    only = {site: replace(office.rules.sites[site], targets=(target,))}
+    office.rules = replace(office.rules, sites=only)
+    office.destinations[site, "printer"] = queue
+    arrive(office, three[:1])
+    work = turn(office)
+    queue.finish()
+    turn(office, work).purge()
+    office.clock.go(HOURS_72)
+    assert purge(office).copies == 1
+    assert [job.spooled for job in queue.jobs] == [False]
+    assert states(office) == {State.PURGED}
+
+
+def test_a_ledger_that_somebody_reads_is_scoured_by_the_next_purge(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    arrive(office, three[:1])
+    turn(office).purge()
+    office.ledger.read_by_others = 2
+    office.clock.go(HOURS_72)
+    with capture_logs() as logs:
+        for _ in range(4):
+            purge(office)
+            office.clock.go(timedelta(hours=1))
+    told_of = [e["event"] for e in logs if "scour" in e["event"]]
+    assert told_of == ["ledger_was_not_scoured"] * 2
+    assert office.ledger.read_by_others == 0
 
 
 def test_a_list_of_the_day_goes_like_what_it_lists(
@@ -967,7 +1198,9 @@ def test_a_clock_that_runs_ahead_while_the_program_lives_stops_the_purge(
     work = turn(office)
     work.purge()
     office.clock.at += timedelta(days=4)
-    assert stopped_by(turn(office, work).purge()) == {Brake.CLOCK_AHEAD}
+    for _ in range(2):
+        assert stopped_by(turn(office, work).purge()) == {Brake.CLOCK_AHEAD}
+        office.clock.go(timedelta(hours=1))
     # Set right again: nothing was lost, and nobody is asked.
     office.clock.at -= timedelta(days=4)
     assert stopped_by(turn(office, work).purge()) == set()

@@ -15,7 +15,7 @@ import pytest
 
 from dispatcher.core.finess import FinessEJ, FinessET
 from dispatcher.registry import finess, mssante
-from dispatcher.registry.oddities import Noted, Oddity
+from dispatcher.registry.oddities import Noted, Oddity, not_whole
 from dispatcher.registry.source import Limits, NotARegister
 from dispatcher.registry.values import Bal, BalKind, Directory, Register, Stamp
 from tests.registers import (
@@ -77,6 +77,30 @@ def test_an_establishment_is_read_by_position(tmp_path: Path) -> None:
     assert [str(one.site) for one in found.sites_of(FinessEJ("2A9999018"))] == ["2A9999026"]
     assert found.is_legal_body(FinessEJ(EJ))
     assert not found.is_legal_body(FinessEJ(ET))
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "name"),
+    [
+        pytest.param("LBM M.", "LBM MAIRIE", "LBM MAIRIE", id="both"),
+        pytest.param("LBM M.", "", "LBM M.", id="the short one"),
+        pytest.param("", "LBM MAIRIE", "LBM MAIRIE", id="the long one"),
+        pytest.param("", "", "", id="none"),
+    ],
+)
+def test_the_long_name_is_the_name_else_the_short_one(
+    tmp_path: Path, short: str, long: str, name: str
+) -> None:
+    row = et_row(ET, EJ, "NAME").replace("NAME;NAME", f"{short};{long}")
+    found, noted = register(tmp_path, finess_text(row))
+    assert (found.establishments[FinessET(ET)].name, noted) == (name, {})
+
+
+def test_a_name_over_more_lines_than_any_has_is_a_stray_quote(tmp_path: Path) -> None:
+    rows = [et_row(ET, EJ, '"LBM' + "\nMAIRIE" * 9 + '"'), et_row("990000028", EJ)]
+    found, noted = register(tmp_path, finess_text(*rows))
+    assert found.establishments[FinessET("990000028")].town == "99000 EXEMPLE"
+    assert noted[Oddity.UNCLOSED_QUOTE][0] == 2
 
 
 def test_a_name_may_hold_quotes_semicolons_and_line_breaks(tmp_path: Path) -> None:
@@ -299,6 +323,22 @@ def test_a_finess_number_has_several_forms(
     assert list(noted) == oddities
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(f"2{ET}", id="ten with a 2 in front"),
+        pytest.param(f"0{ET}", id="ten with a 0 in front"),
+        pytest.param(f"11{ET}", id="eleven"),
+        pytest.param(ET[2:], id="seven"),
+    ],
+)
+def test_a_number_of_another_form_counts_for_no_site(tmp_path: Path, written: str) -> None:
+    rows = [bal_row("a@x.fr", EJ, ""), bal_row(ADDRESS, written, number_type="1")]
+    found, noted = directory(tmp_path, directory_text(*rows))
+    assert found.carrying(FinessET(ET)) == ()
+    assert noted == {Oddity.UNREADABLE_NUMBER: (3,)}
+
+
 def test_a_corsican_number_has_a_letter_in_both_forms(tmp_path: Path) -> None:
     rows = [bal_row(ADDRESS, "12A9999018", number_type="1"), bal_row("b@x.fr", "2A9999018")]
     found, noted = directory(tmp_path, directory_text(*rows))
@@ -475,6 +515,22 @@ def test_a_line_with_a_nul_byte_in_it_is_left_out_and_told(tmp_path: Path, place
     assert noted == {Oddity.DAMAGED: (count + 2,)}
 
 
+@pytest.mark.parametrize(
+    ("end", "missing"),
+    [
+        pytest.param("", False, id="whole"),
+        pytest.param("ORG|\0|\n", True, id="damaged"),
+        pytest.param("ORG|cut@labo", True, id="cut off"),
+    ],
+)
+def test_a_file_of_which_a_part_is_missing_is_not_whole(
+    tmp_path: Path, end: str, missing: bool
+) -> None:
+    path = tmp_path / "m.txt"
+    path.write_text(directory_text(*[bal_row(ADDRESS, ET)] * 90) + end, encoding="utf-8")
+    assert not_whole(mssante.load(path)[1]) is missing
+
+
 def test_a_file_that_ends_in_nul_bytes_is_told(tmp_path: Path) -> None:
     rows = [et_row(f"99{at:07d}", EJ) for at in range(100)]
     found, noted = register(tmp_path, finess_text(*rows).encode() + b"\0" * 512)
@@ -515,6 +571,14 @@ BALS = directory_text(bal_row(ADDRESS, ET)).encode()
                 {"lisez-moi.pdf": b"%PDF", "__MACOSX/._e.csv": b"x", "e.csv": FINESS.encode()}
             ),
             id="beside other files",
+        ),
+        pytest.param(
+            zipped({"vide.txt": b"", "sceau.txt": b"\0\1", "e.csv": FINESS.encode()}),
+            id="beside an empty text and one that is none",
+        ),
+        pytest.param(
+            zipped({"x/.e.csv": FINESS.encode(), "x/e.csv": FINESS.encode()}),
+            id="beside a hidden copy",
         ),
         pytest.param(
             zipped({"bal.txt": BALS, "lisez-moi.txt": b"Bonjour", "e.csv": FINESS.encode()}),

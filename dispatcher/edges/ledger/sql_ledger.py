@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dispatcher.core import audit, erasure
@@ -20,10 +20,9 @@ from dispatcher.core.ledger import Act, Balance, Entry, Event, Identity, Place, 
 from dispatcher.core.message import MessageRef
 from dispatcher.core.rulebook import Change, RulesState
 from dispatcher.core.vitals import Tally
-from dispatcher.edges.ledger import birth, kept, reading, rows
+from dispatcher.edges.ledger import birth, kept, likeness, reading, rows
 from dispatcher.edges.ledger.database import (
     LOG_BYTES,
-    MOVE_AWAY,
     fold_log,
     log_of,
     path_of,
@@ -31,7 +30,8 @@ from dispatcher.edges.ledger.database import (
     rewrite,
     writing_engine,
 )
-from dispatcher.edges.ledger.inspection import flaws, trail_flaw
+from dispatcher.edges.ledger.inspection import flaws, last_event, trail_flaw
+from dispatcher.edges.ledger.mark import Suspicion, Witness
 from dispatcher.edges.ledger.schema import (
     AUDIT,
     ENTRY,
@@ -44,7 +44,7 @@ from dispatcher.edges.ledger.schema import (
 )
 from dispatcher.edges.ledger.writer import SqlWriter
 from dispatcher.errors import ConfigInvalid, DispatcherError, InvariantBroken, NotNow
-from dispatcher.ports import Clock
+from dispatcher.ports import Alike, Clock
 
 _BUSY_TIMEOUT: Final = 10.0  # seconds
 _DECISION: Final = audit.What.DECISION.value
@@ -77,6 +77,7 @@ class SqlLedger:
         with self._reading() as connection:
             self._secret: Final = birth.read_secret(connection)
             self._born_at: Final = birth.read_birth(connection)
+        self._witness: Final = Witness(self._path, self._secret, clock)
 
     @property
     def secret(self) -> bytes:
@@ -90,6 +91,8 @@ class SqlLedger:
 
     def close(self) -> None:
         """Close every connection; the last one to close folds the log into the file."""
+        if self._witness.keeping:
+            self._witness.note(0, last=True)
         self._readers.dispose()
         self._writers.dispose()
 
@@ -114,9 +117,11 @@ class SqlLedger:
             try:
                 with self._writers.begin() as connection:
                     yield connection
+                    came_to = last_event(connection) if self._witness.keeping else 0
             except NotNow:
                 self._make_room()  # on a full disk the next try may find some
                 raise
+            self._witness.note(came_to)
             if _is_large(log_of(self._path)):
                 self._make_room()
 
@@ -157,20 +162,33 @@ class SqlLedger:
         """Refuse to write into a file that was removed or replaced: nobody would find it."""
         if birth.identity(self._path) != self._file:
             raise ConfigInvalid(
-                (f"ledger: {self._path} was removed or replaced while in use; {MOVE_AWAY}",)
+                (f"ledger: {self._path} was removed or replaced while in use; start again",)
             )
 
-    def remember_mount(self, path: str, mount_point: str) -> None:
-        """Record which mount a folder was on when it was last known to be good."""
-        if self.mount_of(path) == mount_point:
-            return
-        new = upsert(MOUNT).values(path=path, mount_point=mount_point)
+    def remember_mounts(self, mount_points: Mapping[str, str]) -> None:
+        """Record which mount each folder, by its path, was on when last known to be good."""
+        new = upsert(MOUNT)
+        kept = new.on_conflict_do_update(
+            index_elements=["path"], set_={"mount_point": new.excluded.mount_point}
+        )
+        lines = [{"path": path, "mount_point": at} for path, at in mount_points.items()]
         with self._transaction() as connection:
-            connection.execute(
-                new.on_conflict_do_update(
-                    index_elements=["path"], set_={"mount_point": mount_point}
-                )
-            )
+            connection.execute(kept, lines)
+
+    def suspicion(self) -> Suspicion | None:
+        """Return why this ledger is not the one that worked here last, None where it may be.
+
+        Only for whoever holds the daemon's lock, before anything is delivered.
+        """
+        with self._reading() as connection:
+            events = last_event(connection)
+        return self._witness.suspicion(events)
+
+    def vouch(self) -> None:
+        """Take this ledger for the one that works here, and keep evidence of it from now on."""
+        with self._reading() as connection:
+            events = last_event(connection)
+        self._witness.vouch(events)
 
     # --- reading
 
@@ -208,23 +226,11 @@ class SqlLedger:
         with self._reading() as connection:
             return {entry.ref: entry for entry in reading.entries_at(connection, refs)}
 
-    def same_content(self, key: ContentKey) -> tuple[Entry, ...]:
-        """See `ports.Ledger.same_content`."""
-        whole = reading.of_content(key.site, key.file_number, key.sha256)
-        purged = ENTRY.c.key_digest == erasure.key_digest(self._secret, key)
-        where = or_(whole, purged)
+    def alike(self, raws: Sequence[str], keys: Sequence[ContentKey]) -> Alike:
+        """See `ports.Ledger.alike`."""
+        digests = {key: erasure.key_digest(self._secret, key) for key in keys}
         with self._reading() as connection:
-            return tuple(reading.entries(connection, where))
-
-    def same_raw(self, raw_sha256: str) -> tuple[Entry, ...]:
-        """See `ports.Ledger.same_raw`."""
-        with self._reading() as connection:
-            return tuple(reading.entries(connection, ENTRY.c.raw_sha256 == raw_sha256))
-
-    def latest_of(self, site: FinessET, file_number: str) -> Entry | None:
-        """See `ports.Ledger.latest_of`."""
-        with self._reading() as connection:
-            return reading.latest_of(connection, site, file_number)
+            return likeness.alike(connection, raws, digests)
 
     def unsettled(self, mailbox: str) -> tuple[Entry, ...]:
         """See `ports.Ledger.unsettled`."""
