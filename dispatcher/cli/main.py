@@ -21,6 +21,7 @@ from dispatcher.cli import (
     proof,
     purge,
     read,
+    rebuild,
     run,
     schema,
     simulate,
@@ -56,7 +57,7 @@ def _common(
 
 
 for _module in (
-    first, run, checks, read, status, look, decide, purge, proof, bordereau, directory,
+    first, run, rebuild, checks, read, status, look, decide, purge, proof, bordereau, directory,
     demo, simulate, schema,
 ):  # fmt: skip
     _module.register(app)

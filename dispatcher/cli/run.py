@@ -14,7 +14,7 @@ import typer
 from dispatcher import wiring
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
-from dispatcher.cli.schedule import schedule
+from dispatcher.cli.schedule import Schedule
 from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import balance_shape
 from dispatcher.ports import Clock, Supervisor
@@ -65,7 +65,7 @@ def run(
     ):
         rules.begin(desk.ledger)
         check_balance(desk.ledger)
-        mailboxes = _with_keywords(chosen)
+        mailboxes = with_keywords(chosen)
         outcome = None
         if once:
             outcome = run_once(mailboxes, desk)
@@ -73,9 +73,9 @@ def run(
             serve(desk, mailboxes, rules, chosen=chosen, supervisor=supervisor, window=window)
         balance = check_balance(desk.ledger)
     if outcome is not None:
-        _print_outcome(outcome, as_json=as_json)
+        print_outcome(outcome, as_json=as_json)
         attention = balance is None or balance.held or balance.pending or balance.difference
-        raise typer.Exit(_status(outcome, attention=bool(attention)))
+        raise typer.Exit(status_of(outcome, attention=bool(attention)))
 
 
 def serve(
@@ -95,7 +95,7 @@ def serve(
     loops = _loops(desk, mailboxes, pulses)
     keeper = Keeper(desk, pulses, supervisor)
     lists = wiring.daily_lists(chosen, desk, wake=loops.wake)
-    scheduler = schedule(desk, loops, lists)
+    schedule = Schedule(desk, loops, lists)
     loops.start()
     keeper.start()
     shown = _shown(
@@ -111,18 +111,18 @@ def serve(
     )
     _log.info("service_started", mailboxes=len(mailboxes))
     supervisor.ready(f"{len(mailboxes)} mailbox(es)")
-    alive = pulses.add("signals and rules")
-    broken = None
+    alive, broken = pulses.add("signals and rules"), None
     try:
         while broken is None and not asked.to_stop.wait(_LOOK):
             alive.beat()
+            schedule.mind_the_clock()
             _take_rules(rules, supervisor, asked, desk.clock)
             broken = loops.broken or keeper.broken
     finally:
         supervisor.stopping(_DRAIN + _AFTER)
         keeper.stop()
         shown()
-        scheduler.shutdown(wait=False)
+        schedule.stop()
         ended = _drained(loops, lists, desk.clock)
         _log.info("service_stopped", drained=ended)
     if broken is not None:
@@ -185,12 +185,14 @@ def _loops(desk: Desk, mailboxes: list[wiring.WithKeyword], pulses: Pulses) -> L
     )
 
 
-def _with_keywords(chosen: wiring.Configuration) -> list[wiring.WithKeyword]:
+def with_keywords(chosen: wiring.Configuration) -> list[wiring.WithKeyword]:
+    """Return every mailbox of the settings with the keyword that marks what is settled."""
     keywords = {name: one.settled_keyword for name, one in chosen.settings.mailboxes.items()}
     return [(mailbox, keywords[mailbox.name]) for mailbox in wiring.mailboxes(chosen)]
 
 
-def _status(outcome: Outcome, *, attention: bool) -> Exit:
+def status_of(outcome: Outcome, *, attention: bool) -> Exit:
+    """Return the exit status that a run has earned."""
     if outcome.failed:
         return Exit.UNREACHABLE
     if outcome.incomplete:
@@ -198,7 +200,8 @@ def _status(outcome: Outcome, *, attention: bool) -> Exit:
     return Exit.ATTENTION if attention or outcome.braked else Exit.DONE
 
 
-def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+    """Print the numbers of a run, and what kept mailboxes from their end."""
     shape = balance_shape(outcome.numbers)
     if as_json:
         print_json(shape)
