@@ -184,9 +184,10 @@ class Mailbox(Protocol):
         ...
 
     def endings(self) -> tuple[Ending, ...]:
-        """Return what the last good login rests on and when it ends. Any thread; asks nobody.
+        """Return what the last login rests on and when it ends. Any thread; asks nobody.
 
-        A token that lives for a day or less is none of them: each login has its own.
+        Certificates are known once TLS stands, whatever becomes of the login. A token that
+        lives for a day or less is none of them: each login has its own.
         """
         ...
 
