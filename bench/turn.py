@@ -1,4 +1,4 @@
-"""One run of the program over a mailbox, as `run --once`, its clock started when all is open and warm.
+"""One run of the program over a mailbox, as `run --once`, its clock started when all is warm.
 
 `python -m bench.turn CONFIG` prints what it delivered, seconds, seconds of CPU with its
 helpers', and `until_delivered`: the seconds to the last document in its folder.
