@@ -49,7 +49,7 @@ def test_a_service_that_waits_stops_at_once(laboratory: Laboratory, number: int)
     process = laboratory.start()
     until(lambda: laboratory.ledger.exists() and has_looked(laboratory), "a first look")
     status, seconds = stop(process, number)
-    assert (status, seconds < 5) == (0, True)
+    assert (status, seconds < 10) == (0, True)
 
 
 def has_looked(laboratory: Laboratory) -> bool:
