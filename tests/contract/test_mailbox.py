@@ -293,7 +293,7 @@ def test_a_wait_ends_at_once_when_woken(mailbox: Mailbox, *, early: bool) -> Non
     began = time.monotonic()
     mailbox.wait(60)
     waking.join()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_one_ring_ends_one_wait(mailbox: Mailbox) -> None:

@@ -74,7 +74,7 @@ def test_a_bomb_of_aliases_is_refused_and_never_unfolded(path: Path) -> None:
     problems = refusal(path, "\n".join(lines))
     assert any("alias" in problem for problem in problems)
     assert len(problems) == 12 + 11 * 9
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_a_file_over_the_limit_is_refused_unread(path: Path) -> None:
