@@ -183,7 +183,10 @@ def _credential(ending: tuple[Credential, int]) -> Alarm:
     )
 
 
-_WHAT: Final = {"certificate": "Le certificat client TLS", "token": "Le jeton de connexion"}
+_WHAT: Final = {
+    "client certificate": "Le certificat client TLS",
+    "token": "Le jeton de connexion",
+}
 
 
 # --- places

@@ -22,7 +22,6 @@ from dispatcher.core.routing import Kind, Printing, Site, Target
 from dispatcher.core.vitals import Credential
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer
-from dispatcher.edges.expiry import certificate_ends_at
 from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.ledger import SqlLedger
@@ -40,7 +39,6 @@ from dispatcher.service.watchman import Watchman
 from tests.fakes.ledger_samples import pending
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.office import Office, certificates
-from tests.servers.authority import Authority
 from tests.servers.cupsd import Cupsd
 from tests.servers.dovecot import Bal, Dovecot
 from tests.servers.post import Post
@@ -238,10 +236,8 @@ def test_a_purge_that_a_brake_stops(watch: Watch, office: Office) -> None:
     )
 
 
-def test_a_client_certificate_that_nears_its_end(watch: Watch, tmp_path: Path) -> None:
-    authority = Authority(tmp_path / "authority")
-    ends_at = certificate_ends_at(authority.client("lbm")[0])
-    assert ends_at is not None
+def test_a_client_certificate_that_nears_its_end(watch: Watch) -> None:
+    ends_at = datetime(2027, 6, 1, tzinfo=UTC)
     office = watch.office
 
     def left(span: timedelta) -> None:
@@ -249,7 +245,7 @@ def test_a_client_certificate_that_nears_its_end(watch: Watch, tmp_path: Path) -
         watch.begin()
         watch.checked()
 
-    watch.credentials = [Credential("lbm", "certificate", ends_at)]
+    watch.credentials = [Credential("lbm", "client certificate", ends_at)]
     left(29 * DAY)
     watch.assert_told("ALERTE", "credential-ends")
     left(20 * DAY)
@@ -260,7 +256,7 @@ def test_a_client_certificate_that_nears_its_end(watch: Watch, tmp_path: Path) -
     watch.assert_told("TOUJOURS EN COURS", "credential-ends")
     left(12 * HOUR)
     watch.assert_told("AGGRAVATION", "credential-ends")
-    watch.credentials = [Credential("lbm", "certificate", ends_at + 365 * DAY)]
+    watch.credentials = [Credential("lbm", "client certificate", ends_at + 365 * DAY)]
     watch.checked()
     watch.assert_told("RÉTABLI", "credential-ends")
 
