@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -360,8 +360,8 @@ def alerts(chosen: Configuration) -> Alerts | None:
     return SmtpAlerts(account)
 
 
-Endings = Callable[[], Mapping[str, Sequence[Ending]]]
-"""Tells what each mailbox's login rests on and when it ends."""
+Endings = Callable[[], Mapping[str, tuple[Ending, ...]]]
+"""Answers what each mailbox's last login rests on and when it ends."""
 
 
 def errands(chosen: Configuration, desk: Desk, endings: Endings) -> list[Errand]:
@@ -393,11 +393,10 @@ def errands(chosen: Configuration, desk: Desk, endings: Endings) -> list[Errand]
 
 
 def _credentials(endings: Endings) -> Iterator[Credential]:
-    """Yield what opens a mailbox, ends by itself, and is ours to renew."""
-    for name, some in endings().items():
-        for one in some:
-            if one.what in {"client certificate", "token"}:
-                yield Credential(name, one.what, one.ends_at)
+    """Yield what the mailboxes' last logins rest on and ends by itself."""
+    for name, found in endings().items():
+        for one in found:
+            yield Credential(name, one.what, one.ends_at)
 
 
 def _drawn(page: Bordereau) -> bytes:

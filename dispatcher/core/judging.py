@@ -185,6 +185,7 @@ def _credential(ending: tuple[Credential, int]) -> Alarm:
 
 _WHAT: Final = {
     "client certificate": "Le certificat client TLS",
+    "server certificate": "Le certificat TLS du serveur",
     "token": "Le jeton de connexion",
 }
 

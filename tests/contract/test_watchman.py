@@ -23,7 +23,7 @@ from dispatcher.core.vitals import Credential
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer
 from dispatcher.edges.folder import SiteFolder
-from dispatcher.edges.imap import Account, ImapMailbox
+from dispatcher.edges.imap import Account, ImapMailbox, own_tls
 from dispatcher.edges.ledger import SqlLedger
 from dispatcher.edges.smtp import SmtpAccount, SmtpAlerts
 from dispatcher.errors import LoginRefused, Unavailable
@@ -39,6 +39,7 @@ from dispatcher.service.watchman import Watchman
 from tests.fakes.ledger_samples import pending
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.office import Office, certificates
+from tests.servers.authority import Authority
 from tests.servers.cupsd import Cupsd
 from tests.servers.dovecot import Bal, Dovecot
 from tests.servers.post import Post
@@ -236,8 +237,13 @@ def test_a_purge_that_a_brake_stops(watch: Watch, office: Office) -> None:
     )
 
 
-def test_a_client_certificate_that_nears_its_end(watch: Watch) -> None:
-    ends_at = datetime(2027, 6, 1, tzinfo=UTC)
+def test_a_client_certificate_that_nears_its_end(watch: Watch, tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path / "authority").client("lbm")
+    own = own_tls.load(
+        Account("lbm", "h", 993, "u", client_certificate=certificate, client_key=key)
+    )
+    assert own is not None
+    ends_at = own.ends_at
     office = watch.office
 
     def left(span: timedelta) -> None:

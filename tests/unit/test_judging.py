@@ -86,7 +86,9 @@ RAISED = [
         box(oldest=Oldest("abc", NOW - 30 * MINUTE)), K.OLDEST_UNSETTLED, "lbm", id="old"
     ),
     pytest.param(box(refused_at=NOW, refusals=1), K.LOGIN_REFUSED, "lbm", id="login"),
-    pytest.param(credential(59 * DAY), K.CREDENTIAL_ENDS, "lbm client certificate", id="60"),
+    pytest.param(
+        credential(59 * DAY), K.CREDENTIAL_ENDS, "lbm client certificate", id="60 days"
+    ),
     pytest.param(credential(-DAY), K.CREDENTIAL_ENDS, "lbm client certificate", id="it ended"),
     pytest.param(
         place(Kind.PRINT, "paper jam", 15 * MINUTE), K.PRINTER_DOWN, f"{SITE}/accueil", id="jam"

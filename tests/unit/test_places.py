@@ -11,11 +11,10 @@ import pytest
 from dispatcher.core.finess import FinessET
 from dispatcher.core.vitals import PlaceHealth, Room
 from dispatcher.errors import Refused, Unavailable
-from dispatcher.ports import Destination, Ending
+from dispatcher.ports import Destination
 from dispatcher.service.desk import Desk
 from dispatcher.service.places import Places
 from dispatcher.simulator.scenario import SITES
-from dispatcher.wiring import _credentials
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.office import Office
 
@@ -108,10 +107,3 @@ def test_a_target_that_is_refused_as_such_is_in_trouble() -> None:
     places = Places(refusing, patience=60.0)
     places.turn()
     assert set(troubles(places).values()) == {"no such kind"}
-
-
-def test_of_what_a_login_rests_on_ours_alone_is_watched() -> None:
-    at = Office().clock.now()
-    words = ("client certificate", "server certificate", "token")
-    found = _credentials(lambda: {"lbm": [Ending(what, at) for what in words]})
-    assert [one.what for one in found] == ["client certificate", "token"]
