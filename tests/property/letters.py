@@ -62,6 +62,18 @@ def _western(text: str) -> tuple[bytes, str]:
         return text.encode(), "utf-8"
 
 
+def two_ways(text: str) -> bool:
+    """Return whether a text's bytes in cp1252 are those of another text in UTF-8.
+
+    `ÉŸ` are those of `ɟ`. Mailers lie about charsets, so the bytes are looked at too.
+    """
+    raw, charset = _western(text)
+    try:
+        return charset != "utf-8" and raw.decode() != text
+    except UnicodeDecodeError:
+        return False
+
+
 def _base64_words(text: str, size: int, space: bytes) -> bytes:
     raw = text.encode()
     cuts = (raw[at : at + size] for at in range(0, len(raw), size))

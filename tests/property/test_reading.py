@@ -95,6 +95,7 @@ forms = st.tuples(
 
 @settings(max_examples=300)
 @example(("990000010", "A"), ("O", "A"), ("one long word", "bare quoted word", "html table"))
+@example(("990000010", "A"), ("Éÿ", "A"), ("base64 cut anywhere", "bare quoted word", "both"))
 @example(("2A0000154", "1_2"), ("d’Ÿ-É", "ß"), ("base64 cut anywhere", "continued", "both"))
 @given(st.tuples(site, number), st.tuples(name, name), forms)
 def test_a_sound_certificate_is_read_whatever_its_names_and_encodings(
@@ -102,6 +103,10 @@ def test_a_sound_certificate_is_read_whatever_its_names_and_encodings(
 ) -> None:
     letter = letters.about(*file, *patient)
     reading = read(letters.encode(letter, *forms))
+    if any(map(letters.two_ways, (letter.headline(), letter.file_name))):
+        # Read as UTF-8 it names somebody else: then it is held, never guessed.
+        assert isinstance(reading, Certificate | Held)
+        return
     assert isinstance(reading, Certificate), reading
     found = (str(reading.site), reading.file_number, reading.last_name, reading.first_name)
     assert found == tuple(re.sub(" +", " ", text) for text in (*file, *patient))
