@@ -21,6 +21,7 @@ from dispatcher.cli import (
     proof,
     purge,
     read,
+    rules,
     run,
     schema,
     simulate,
@@ -56,7 +57,7 @@ def _common(
 
 
 for _module in (
-    first, run, checks, read, status, look, decide, purge, proof, bordereau, directory,
+    first, run, checks, read, status, look, decide, purge, proof, bordereau, rules, directory,
     demo, simulate, schema,
 ):  # fmt: skip
     _module.register(app)

@@ -24,6 +24,7 @@ from dispatcher.service.loop import Loops, MailboxLoop
 from dispatcher.service.once import Outcome, run_once
 from dispatcher.service.pulse import Pulses
 from dispatcher.service.rulebook import Rulebook
+from dispatcher.service.rules_watch import RulesWatch
 from dispatcher.service.watch import check_balance
 
 _log = structlog.get_logger(__name__)
@@ -32,7 +33,7 @@ _log = structlog.get_logger(__name__)
 _DRAIN = 8.0
 # What the end takes after that: helpers, the ledger's log, the last balance (seconds).
 _AFTER = 20.0
-# How often signals and the rules' file are looked at (seconds).
+# How often signals are looked at (seconds).
 _LOOK = 0.5
 
 
@@ -92,23 +93,40 @@ def serve(
     scheduler = schedule(desk, loops, lists)
     loops.start()
     keeper.start()
+    watch = _watch(rules, pulses, chosen, desk=desk, supervisor=supervisor)
     _log.info("service_started", mailboxes=len(mailboxes))
     supervisor.ready(f"{len(mailboxes)} mailbox(es)")
-    alive = pulses.add("signals and rules")
+    alive = pulses.add("signals")
     broken = None
     try:
         while broken is None and not asked.to_stop.wait(_LOOK):
             alive.beat()
-            _take_rules(rules, supervisor, asked, desk.clock)
+            asked.pass_on(watch)
             broken = loops.broken or keeper.broken
     finally:
         supervisor.stopping(_DRAIN + _AFTER)
         keeper.stop()
+        watch.stop()
         scheduler.shutdown(wait=False)
         ended = _drained(loops, lists, desk.clock)
         _log.info("service_stopped", drained=ended)
     if broken is not None:
         raise broken
+
+
+def _watch(
+    rules: Rulebook,
+    pulses: Pulses,
+    chosen: wiring.Configuration,
+    *,
+    desk: Desk,
+    supervisor: Supervisor,
+) -> RulesWatch:
+    """Begin to look at the rules' file."""
+    pulse = pulses.add("rules")
+    watch = RulesWatch(rules, pulse, clock=desk.clock, supervisor=supervisor)
+    watch.start(wiring.hints(chosen, watch.hint))
+    return watch
 
 
 def _drained(loops: Loops, lists: DailyLists | None, clock: Clock) -> bool:
@@ -132,15 +150,11 @@ class _Asked:
             signal.signal(number, lambda *_: self.to_stop.set())
         signal.signal(signal.SIGHUP, lambda *_: self.to_reload.set())
 
-
-def _take_rules(rules: Rulebook, supervisor: Supervisor, asked: _Asked, clock: Clock) -> None:
-    if not asked.to_reload.is_set():
-        rules.look()
-        return
-    asked.to_reload.clear()
-    supervisor.reloading(clock.monotonic())
-    rules.reload()
-    supervisor.ready("the rules file was read anew")
+    def pass_on(self, watch: RulesWatch) -> None:
+        """Let the rules be read anew if somebody asked for it."""
+        if self.to_reload.is_set():
+            self.to_reload.clear()
+            watch.ask()
 
 
 def _loops(desk: Desk, mailboxes: list[wiring.WithKeyword], pulses: Pulses) -> Loops:

@@ -67,6 +67,7 @@ class Office:
     policy: Policy = field(default_factory=lambda: Policy(SENDERS, PdfText.OFF))
     destinations: dict[tuple[FinessET, str], Destination] = field(default_factory=dict)
     ledger: MemoryLedger = field(init=False)
+    asked_by: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger(clock=self.clock)
@@ -86,8 +87,12 @@ class Office:
             ledger or self.ledger,
             self.clock,
             Reader(self.inspector, self.apart, lambda: self.rules, self.policy),
-            lambda site, target: self.destinations.get((site, target)),
+            self._destination,
         )
+
+    def _destination(self, site: FinessET, name: str, rules: str = "") -> Destination | None:
+        self.asked_by.add(rules)
+        return self.destinations.get((site, name))
 
     def round(self, mailbox: Mailbox | None = None, ledger: Ledger | None = None) -> Round:
         """Return the work on the mailbox, as after a start of the program."""
