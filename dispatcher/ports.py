@@ -86,6 +86,17 @@ class Quota:
     limit: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Something that a login rests on and that ends: somebody must renew it before.
+
+    `what` is "client certificate", "server certificate" or "token".
+    """
+
+    what: str
+    ends_at: datetime
+
+
 class Mailbox(Protocol):
     """One IMAP mailbox. Not shared between threads.
 
@@ -169,6 +180,13 @@ class Mailbox(Protocol):
 
     def quota(self) -> Quota | None:
         """Return the fullest storage quota of the mailbox; None: the server tells none."""
+        ...
+
+    def endings(self) -> tuple[Ending, ...]:
+        """Return what the last good login rests on and when it ends. Any thread; asks nobody.
+
+        A token that lives for a day or less is none of them: each login has its own.
+        """
         ...
 
     def wait(self, seconds: float) -> None:

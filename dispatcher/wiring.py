@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from dispatcher import settings as settings_file
 from dispatcher.core.bordereau import Bordereau
@@ -21,7 +22,7 @@ from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
-from dispatcher.edges.imap import Account, ImapMailbox
+from dispatcher.edges.imap import Account, ImapMailbox, Proxy
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.systemd import SystemdNotifier
@@ -396,6 +397,8 @@ def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
             password=settings.password,
             client_certificate=settings.client_certificate,
             client_key=settings.client_key,
+            client_passphrase=settings.client_passphrase,
+            proxy=_proxy(settings),
             token=partial(token.run, settings.token_command)
             if settings.token_command
             else None,
@@ -407,4 +410,13 @@ def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
             fetch_batch=settings.fetch_batch,
         ),
         CLOCK,
+    )
+
+
+def _proxy(settings: MailboxSettings) -> Proxy | None:
+    if settings.proxy is None:
+        return None
+    url = urlsplit(settings.proxy)
+    return Proxy(
+        url.hostname or "", url.port or 0, settings.proxy_username, settings.proxy_password
     )

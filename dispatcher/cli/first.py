@@ -58,10 +58,13 @@ def init(  # noqa: PLR0917 - an option for each answer
         str | None, typer.Option(help="Log in with the password in this file.")
     ] = None,
     client_certificate: Annotated[
-        str | None, typer.Option(help="Log in with this certificate, PEM.")
+        str | None, typer.Option(help="Log in with this certificate, PKCS#12 or PEM.")
     ] = None,
     client_key: Annotated[
         str | None, typer.Option(help="Its key, if it lies in another file.")
+    ] = None,
+    client_passphrase_file: Annotated[
+        str | None, typer.Option(help="Open the PKCS#12 file with the passphrase in this file.")
     ] = None,
     token_command: Annotated[
         str | None, typer.Option(help="Log in with the token that this command prints.")
@@ -92,11 +95,7 @@ def init(  # noqa: PLR0917 - an option for each answer
     box = _mailbox(ask, security, port)
     first = _site(ask)
     with files.writing():
-        if ask.way is Login.PASSWORD and box.password_file is None:
-            name = f"{box.name}.password"
-            files.ensure_free(name)
-            secret = ask.secret("password_file", "Password of the BAL (not shown)")
-            box = replace(box, password_file=files.write(name, secret + "\n", secret=True))
+        box = _with_secret(ask, box, files)
         files.write("routing.yaml", first_routing(first))
         chosen = files.settle(first_settings(box, _ledger(state)))
     screen().print(f"Written: {plain(files.config)} and routing.yaml beside it.")
@@ -167,17 +166,49 @@ def _mailbox(ask: _Ask, security: Security, port: int | None) -> FirstMailbox:
     )
     match ask.way:
         case Login.PASSWORD:
-            named = "password_file" in ask.given
-            return replace(box, password_file=ask.path("password_file", "")) if named else box
+            return replace(box, password_file=_given_path(ask, "password_file"))
         case Login.CERTIFICATE:
+            own = ask.path("client_certificate", "Certificate file, PKCS#12 or PEM")
+            question = "Its key file, PEM (empty: the same file)"
             return replace(
                 box,
-                client_certificate=ask.path("client_certificate", "Certificate file, PEM"),
-                client_key=ask.path("client_key", "Its key file, PEM (empty: the same file)"),
+                client_certificate=own,
+                client_key=None if _is_pkcs12(own) else ask.path("client_key", question),
+                client_passphrase_file=_given_path(ask, "client_passphrase_file"),
             )
         case Login.TOKEN:
             command = ask("token_command", "Command that prints a fresh token")
             return replace(box, token_command=tuple(shlex.split(command)))
+
+
+def _given_path(ask: _Ask, name: str) -> Path | None:
+    """Return a path that an option gives; it is not asked for."""
+    return ask.path(name, "") if name in ask.given else None
+
+
+def _is_pkcs12(path: Path | None) -> bool:
+    return path is not None and path.suffix.lower() in {".p12", ".pfx"}
+
+
+def _with_secret(ask: _Ask, box: FirstMailbox, files: FirstFiles) -> FirstMailbox:
+    """Ask for the secret of the login, where no file of it is given, and write it down."""
+    if ask.way is Login.PASSWORD and box.password_file is None:
+        written = _written(ask, box, files, name="password", question="Password of the BAL")
+        return replace(box, password_file=written)
+    if _is_pkcs12(box.client_certificate) and box.client_passphrase_file is None:
+        question = "Passphrase of the PKCS#12 file"
+        written = _written(ask, box, files, name="client_passphrase", question=question)
+        return replace(box, client_passphrase_file=written)
+    return box
+
+
+def _written(
+    ask: _Ask, box: FirstMailbox, files: FirstFiles, *, name: str, question: str
+) -> Path:
+    file = f"{box.name}.{name}"
+    files.ensure_free(file)
+    secret = ask.secret(f"{name}_file", f"{question} (not shown)")
+    return files.write(file, secret + "\n", secret=True)
 
 
 def _username(ask: _Ask) -> str | None:

@@ -34,6 +34,9 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+# The full-width signs count as well.
+_FORMULA = re.compile(r"(^|[;,|\"'])(\s*[=+\-@＝＋－＠])")
+
 _MANY = 1_000_000  # more patients a day than the country has tests
 
 
@@ -111,9 +114,13 @@ def _table(traces: Iterable[Trace]) -> str:
 
 
 def _cell(value: object) -> str:
-    """Return a text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    """Return a text that no spreadsheet takes for a formula (OWASP, CSV injection).
+
+    Not in its middle either: where the comma is the decimal sign, as in France, a
+    spreadsheet may take a semicolon or a tab for the end of a cell.
+    """
     text = "".join(c if c.isprintable() else " " for c in str(value))
-    return f"'{text}" if re.match(r"\s*[=+\-@]", text) else text
+    return _FORMULA.sub(r"\1'\2", text)
 
 
 def _write(path: Path, text: str) -> None:

@@ -61,9 +61,14 @@ def purge(
         if dry_run:
             raise typer.Exit(_preview(mailboxes, desk, as_json=as_json))
         person = Person(user(), "purge --confirm") if confirm else None
+        looks = _looks(mailboxes, desk) if confirm else []
         if confirm:
-            _show(_looks(mailboxes, desk), desk, to_notes=as_json)
-        reports, failed = _carry_out(mailboxes, desk, person)
+            _show(looks, desk, to_notes=as_json)
+        # What could not be printed was not confirmed either.
+        unseen = {one.mailbox: one.failed for one in looks if one.failed is not None}
+        seen = [mailbox for mailbox in mailboxes if mailbox.name not in unseen]
+        reports, failed = _carry_out(seen, desk, person)
+        failed += unseen.values()
     if as_json:
         print_json({"mailboxes": [_report_shape(report) for report in reports]})
     else:

@@ -15,9 +15,10 @@ from dispatcher.core.paris import PARIS
 # A sampling time later than the reception is a mistake; this much may be clock skew.
 _SKEW: Final = timedelta(hours=1)
 
-# SI-DEP opened in May 2020 (decree 2020-551): a sampling before that year is a mistake, and
-# to believe it would delete at once what somebody still waits for.
-_FIRST: Final = datetime(2020, 1, 1, tzinfo=PARIS)
+# A result comes late by hours or days. One of which even the guide's longest term (6 months)
+# was over when it came bears a mistaken year, and to believe it would delete at once what
+# somebody still waits for.
+_LATEST: Final = 6
 
 # Hours before the term of an undelivered certificate at which somebody is warned.
 WARNINGS: Final = (24, 4)
@@ -52,7 +53,7 @@ class Doubt(Enum):
 
     UNREAD = "result or sampling time unread"
     FUTURE = "sampling time after the reception"
-    ANCIENT = "sampling time before SI-DEP"
+    ANCIENT = "sampling time long before the reception"
 
 
 class Why(Enum):
@@ -136,14 +137,15 @@ def term_of(facts: Facts, received_at: datetime, terms: Terms) -> Term:
 
     72 hours count from the sampling time, months from the sampling date in Europe/Paris
     and end as that day begins (guide, section 5). A result or a sampling time that could
-    not be read, or that lies in the future or before SI-DEP, counts from reception.
+    not be read, or that lies in the future or more than 6 months before, counts from
+    reception.
     """
     sampled_at = facts.sampled_at
     if facts.result is None or sampled_at is None:
         return _from_reception(None, received_at, terms, Doubt.UNREAD)
     if sampled_at > received_at + _SKEW:
         return _from_reception(facts.result, received_at, terms, Doubt.FUTURE)
-    if sampled_at < _FIRST:
+    if after(sampled_at, Months(_LATEST)) <= received_at:
         return _from_reception(facts.result, received_at, terms, Doubt.ANCIENT)
     return Term(after(sampled_at, terms.of(facts.result)), terms.named(facts.result))
 

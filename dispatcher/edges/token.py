@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import selectors
+import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,33 +15,78 @@ from dispatcher.errors import Unavailable
 
 # A command that takes longer would hang the login that it is for.
 _SECONDS: Final = 30.0
+_LARGEST: Final = 64 * 1024
 _HINT: Final = "Run the token_command by hand as the service's user and look at what it says."
 
 
 def run(command: Sequence[str], *, seconds: float = _SECONDS) -> str:
     """Return what the command prints, without white space around it.
 
-    Raises Unavailable when it cannot be run, fails, is too slow or prints nothing usable.
-    Neither its output nor its arguments appear in the error: both may be secrets.
+    Raises Unavailable when it cannot be started, fails, is too slow or prints nothing
+    usable. Neither its output nor its arguments appear in the error: both may be secrets.
+    What it says on standard error goes nowhere. When it is too slow, whatever it started
+    ends with it.
     """
+    deadline = time.monotonic() + seconds
     try:
-        ended = subprocess.run(  # noqa: S603 - the administrator's own command, no shell
+        process = subprocess.Popen(  # noqa: S603 - the administrator's own command, no shell
             list(command),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-            text=True,
-            env=dict(os.environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"token_command took over {seconds:g} s", hint=_HINT) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         # `from None`: the chained error would print the command line.
-        raise Unavailable(f"token_command: {type(error).__name__}", hint=_HINT) from None
-    token = ended.stdout.strip()
-    if ended.returncode != 0:
-        raise Unavailable(f"token_command ended with {ended.returncode}", hint=_HINT)
-    if not token or any(c.isspace() or not c.isprintable() for c in token):
-        raise Unavailable("token_command printed no token of one line", hint=_HINT)
+        name = error.strerror or type(error).__name__
+        raise _failed(f"cannot be started: {name.lower()}") from None
+    with process:
+        try:
+            printed = _printed(process, deadline)
+            status = process.wait(max(0.0, deadline - time.monotonic()))
+        except (TimeoutError, subprocess.TimeoutExpired):
+            raise _failed(f"took over {seconds:g} s and was ended") from None
+        finally:
+            _end(process)
+    if status:
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        raise _failed(how)
+    return _token(printed)
+
+
+def _printed(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """Read standard output to its end; at most what a token may take is kept."""
+    assert process.stdout is not None  # noqa: S101 - asked for as a pipe
+    printed = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while selector.select(max(0.0, deadline - time.monotonic())):
+            chunk = os.read(process.stdout.fileno(), _LARGEST)
+            if not chunk:
+                return bytes(printed)
+            if len(printed) <= _LARGEST:
+                printed += chunk
+    raise TimeoutError
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill the command with what it started, if it has not ended."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _token(printed: bytes) -> str:
+    try:
+        token = printed.decode().strip()
+    except UnicodeDecodeError:
+        raise _failed("printed something else than text") from None
+    if not token:
+        raise _failed("printed nothing")
+    if len(printed) > _LARGEST or any(c.isspace() or not c.isprintable() for c in token):
+        raise _failed("printed more than one token on one line")
     return token
+
+
+def _failed(how: str) -> Unavailable:
+    return Unavailable(f"token_command {how}", hint=_HINT)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dispatcher.core.ledger import Identity
-from dispatcher.ports import Clock, Fetched, Finding, Mailbox, Quota, Selected, Shown
+from dispatcher.ports import Clock, Ending, Fetched, Finding, Mailbox, Quota, Selected, Shown
 
 Silence = Callable[[], float]
 """Answers for how many seconds a part has owed its next sign of life; 0: it owes none."""
@@ -138,6 +138,10 @@ class AttendedMailbox:
         """See `Mailbox.quota`."""
         self._beat()
         return self._mailbox.quota()
+
+    def endings(self) -> tuple[Ending, ...]:
+        """See `Mailbox.endings`. No sign of life: others call it."""
+        return self._mailbox.endings()
 
     def add_keyword(self, uids: Sequence[int]) -> None:
         """See `Mailbox.add_keyword`."""

@@ -7,26 +7,36 @@ from pathlib import Path
 from typing import Any, Final
 
 from dispatcher.settings.outline import Keys
-from dispatcher.settings.secret import Secret, exposed, variable
+from dispatcher.settings.secret import SECRETS, Secret, exposed, variable
 from dispatcher.settings.shape import SIDEP
 from dispatcher.settings.values import loopback
 
 Discord = tuple[Keys, str, str]
 
-_PKCS12: Final = (".p12", ".pfx")
-_FILES: Final = ("ca_file", "password_file", "client_certificate", "client_key")
+_PRIVATE: Final = (*sorted(f"{name}_file" for name in SECRETS), "client_key")
+_FILES: Final = ("ca_file", "client_certificate", *_PRIVATE)
 
 
-def secret_of(keys: Keys, file: Path | None, environ: Mapping[str, str]) -> Secret:
-    """Return where the password of a section may stand: `mailboxes.lbm`, `alerts.smtp`."""
+def secret_of(
+    keys: Keys, file: Path | None, environ: Mapping[str, str], name: str = "password"
+) -> Secret:
+    """Return where a secret of a section may stand: `mailboxes.lbm`, `alerts.smtp`."""
     credential = keys[1] if keys[0] == "mailboxes" else ".".join(keys)
     return Secret(
         owner=f"{keys[0]} {keys[1]}",
-        variable=variable(*keys, "password"),
-        credential=f"{credential}.password",
+        variable=variable(*keys, name),
+        credential=f"{credential}.{name}",
         environ=environ,
         file=file,
+        name=name,
     )
+
+
+def secrets_of(
+    keys: Keys, files: Mapping[str, Path | None], environ: Mapping[str, str]
+) -> dict[str, Secret]:
+    """Return where each secret of a mailbox may stand, by name; `files` by name too."""
+    return {name: secret_of(keys, files.get(name), environ, name) for name in SECRETS}
 
 
 def discords(given: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[Discord]:
@@ -36,9 +46,12 @@ def discords(given: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[D
     }
     for name, box in boxes.items():
         keys = ("mailboxes", name)
-        secret = secret_of(keys, _path(box, "password_file"), environ)
-        yield from _connection(keys, box, secret)
-        yield from _login(keys, box, secret)
+        files = {name: _path(box, f"{name}_file") for name in SECRETS}
+        secrets = secrets_of(keys, files, environ)
+        yield from _connection(keys, box, secrets["password"])
+        yield from _login(keys, box, secrets["password"])
+        yield from _client_key(keys, box, secrets["client_passphrase"])
+        yield from _proxy(keys, box, secrets["proxy_password"])
     yield from _same_name(boxes)
     yield from _same_account(boxes)
     yield from _alerts(given, boxes, environ)
@@ -72,7 +85,7 @@ def _connection(keys: Keys, section: Mapping[str, Any], secret: Secret) -> Itera
         path = _path(section, key)
         if path is not None:
             yield from _file((*keys, key), path)
-    for key in ("password_file", "client_key"):
+    for key in _PRIVATE + (() if _string(section, "client_key") else ("client_certificate",)):
         path = _path(section, key)
         flaw = None if path is None else exposed(path, secret.credentials)
         if flaw is not None:
@@ -93,9 +106,8 @@ def _file(keys: Keys, path: Path) -> Iterator[Discord]:
 def _login(keys: Keys, box: Mapping[str, Any], secret: Secret) -> Iterator[Discord]:
     certificate = _string(box, "client_certificate")
     ways = list(secret.sources()[:1])
-    ways += ["client_certificate"] if certificate else []
     ways += ["token_command"] if box.get("token_command") else []
-    if not ways:
+    if not ways and certificate is None:
         what = f"the mailbox {keys[1]} has no way to log in"
         instead = (
             "write password_file, client_certificate or token_command, or give the password "
@@ -108,23 +120,50 @@ def _login(keys: Keys, box: Mapping[str, Any], secret: Secret) -> Iterator[Disco
             f"the mailbox {keys[1]} has several ways to log in: {', '.join(ways)}",
             "keep one of them",
         )
-    if ways != ["client_certificate"] and box.get("username") is None:
+    if (ways or certificate is None) and box.get("username") is None:
         yield (
             keys,
             f"`mailboxes.{keys[1]}.username` is missing",
             "add `username: sidep@lbm.example.mssante.fr`",
         )
-    if certificate is None and box.get("client_key") is not None:
+
+
+def _client_key(keys: Keys, box: Mapping[str, Any], passphrase: Secret) -> Iterator[Discord]:
+    if _string(box, "client_certificate") is not None:
+        return
+    if box.get("client_key") is not None:
         yield (
             (*keys, "client_key"),
             "there is a key without its certificate",
             "add client_certificate, or delete this",
         )
-    if certificate is not None and certificate.casefold().endswith(_PKCS12):
+    if passphrase.sources():
         yield (
-            (*keys, "client_certificate"),
-            "this version reads PEM, not PKCS#12",
-            "convert it: openssl pkcs12 -in FILE.p12 -out FILE.pem -noenc",
+            (*keys, "client_passphrase_file"),
+            f"there is a passphrase ({passphrase.sources()[0]}) and nothing that it opens",
+            "add client_certificate, or delete this",
+        )
+
+
+def _proxy(keys: Keys, box: Mapping[str, Any], password: Secret) -> Iterator[Discord]:
+    given, name = _string(box, "proxy"), _string(box, "proxy_username")
+    if given is None and (name is not None or password.sources()):
+        yield (
+            (*keys, "proxy_username"),
+            "there is a login for a proxy and no proxy",
+            "add `proxy: http://proxy.example:3128`, or delete this",
+        )
+    if given is not None and (name is None) is bool(password.sources()):
+        yield (
+            (*keys, "proxy"),
+            "the proxy's login is a name and a password, and one of them is missing",
+            f"write proxy_username, and proxy_password_file or {password.variable}",
+        )
+    if given is not None and box.get("security") == "plaintext":
+        yield (
+            (*keys, "proxy"),
+            "plaintext is for this machine only, and a proxy leads to another",
+            "write `security: tls`, or delete the proxy",
         )
 
 

@@ -23,6 +23,7 @@ class FirstMailbox:
     password_file: Path | None = None
     client_certificate: Path | None = None
     client_key: Path | None = None
+    client_passphrase_file: Path | None = None
     token_command: tuple[str, ...] | None = field(default=None, repr=False)
     ca_file: Path | None = None
     since: date | None = None
@@ -62,6 +63,7 @@ def first_settings(box: FirstMailbox, ledger: str | None) -> str:
         "password_file": box.password_file,
         "client_certificate": box.client_certificate,
         "client_key": box.client_key,
+        "client_passphrase_file": box.client_passphrase_file,
         "token_command": box.token_command,
     }
     lines = [_HEAD + "mailboxes:", f"  {_scalar(box.name)}:"]

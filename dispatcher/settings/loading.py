@@ -10,7 +10,8 @@ from typing import Any, Final
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from dispatcher.settings.coherence import discords, secret_of
+from dispatcher.settings.coherence import discords, secret_of, secrets_of
+from dispatcher.settings.secret import SECRETS
 from dispatcher.settings.shape import Settings
 from dispatcher.settings.sources import Environment, Source, environment, plain
 from dispatcher.settings.telling import Teller
@@ -19,7 +20,8 @@ from dispatcher.yaml_text import Problems, Table, read_table
 LIMIT: Final = 1_000_000
 
 _PATHS: Final = frozenset(
-    {"ca_file", "password_file", "client_certificate", "client_key", "routing"}
+    {"ca_file", "client_certificate", "client_key", "routing"}
+    | {f"{name}_file" for name in SECRETS}
 )
 _SQLITE: Final = "sqlite:///"
 
@@ -132,7 +134,13 @@ def _resolved_ledger(name: str, base: Path) -> str:
 def _guard(settings: Settings, environ: Mapping[str, str]) -> None:
     for name, mailbox in settings.mailboxes.items():
         mailbox.christen(name)
-        mailbox.guard(secret_of(("mailboxes", name), mailbox.password_file, environ))
+        files = {
+            "password": mailbox.password_file,
+            "client_passphrase": mailbox.client_passphrase_file,
+            "proxy_password": mailbox.proxy_password_file,
+        }
+        for secret in secrets_of(("mailboxes", name), files, environ).values():
+            mailbox.guard(secret)
     if settings.alerts is not None:
         smtp = settings.alerts.smtp
         smtp.guard(secret_of(("alerts", "smtp"), smtp.password_file, environ))

@@ -1,4 +1,4 @@
-"""Finds a password where the operator put it, afresh each time it is asked for."""
+"""Finds a secret where the operator put it, afresh each time it is asked for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dispatcher.errors import Refused
 
 CREDENTIALS_DIRECTORY: Final = "CREDENTIALS_DIRECTORY"
 PREFIX: Final = "SIDEP_DISPATCHER__"
+# Each stands in a file whose key ends in `_file`, in the environment, or in a credential.
+SECRETS: Final = frozenset({"password", "client_passphrase", "proxy_password"})
 _LARGEST: Final = 65_536
 _OTHERS: Final = stat.S_IRWXO
 
@@ -24,10 +26,10 @@ def variable(*keys: str) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """Where one password may stand: a file, the environment, a systemd credential.
+    """Where one secret may stand: a file, the environment, a systemd credential.
 
-    It is read at each call, so that a new password is taken without a restart. It never
-    stands in a message or a repr.
+    It is read at each call, so that a new one is taken without a restart. It never stands in
+    a message or a repr. `name` is one of SECRETS.
     """
 
     owner: str
@@ -35,6 +37,7 @@ class Secret:
     credential: str
     environ: Mapping[str, str] = field(compare=False)
     file: Path | None = None
+    name: str = "password"
 
     @property
     def credentials(self) -> Path | None:
@@ -46,7 +49,7 @@ class Secret:
         """Return the places that hold one now, in words; empty: there is none."""
         found = []
         if self.file is not None:
-            found.append("password_file")
+            found.append(f"{self.name}_file")
         if self._from_environment() is not None:
             found.append(f"${self.variable}")
         if self._credential() is not None:
@@ -54,7 +57,7 @@ class Secret:
         return tuple(found)
 
     def read(self) -> str | None:
-        """Return the password, or None where there is none.
+        """Return the secret, or None where there is none.
 
         The file comes first, then the environment, then the credential. Raises Refused
         when a file cannot be used.
@@ -108,8 +111,8 @@ class Secret:
         if secret and len(secret) <= _LARGEST and not re.search(r"[\x00\r\n]", secret):
             return secret
         raise Refused(
-            f"{self.owner}: the password is empty or has several lines",
-            hint="let the file, variable or credential hold the password alone",
+            f"{self.owner}: the {self.name} is empty or has several lines",
+            hint=f"let the file, variable or credential hold the {self.name} alone",
         )
 
 

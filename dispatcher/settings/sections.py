@@ -32,7 +32,7 @@ class Watch(Enum):
 
 
 class Login(Enum):
-    """How a mailbox is opened; each mailbox has exactly one way."""
+    """What opens a mailbox. A client certificate may come beside the other two."""
 
     PASSWORD = "password"  # noqa: S105 - the word for one
     CERTIFICATE = "certificate"
@@ -48,22 +48,25 @@ class _Section(BaseModel):
 
 
 class _Guarded(_Section):
-    """A section with a password, which is set when the file is loaded."""
+    """A section with secrets, whose places are set when the file is loaded."""
 
-    _secret: Secret | None = PrivateAttr(None)
+    _secrets: dict[str, Secret] = PrivateAttr(default_factory=dict)
 
     def guard(self, secret: Secret) -> None:
-        """Say where the password may stand."""
-        self._secret = secret
+        """Say where one secret may stand."""
+        self._secrets[secret.name] = secret
 
     def password(self) -> str | None:
         """Read the password, afresh at each call; None: there is none.
 
         Raises Refused when a secret file is missing, damaged or open to every user.
         """
-        if self._secret is None:
+        return self._secret("password").read()
+
+    def _secret(self, name: str) -> Secret:
+        if name not in self._secrets:
             raise InvariantBroken("these settings were not made by settings.load")
-        return self._secret.read()
+        return self._secrets[name]
 
 
 class MailboxSettings(_Guarded):
@@ -98,16 +101,32 @@ class MailboxSettings(_Guarded):
     )
     client_certificate: values.FilePath | None = Field(
         default=None,
-        description="A certificate to log in with in place of a password, PEM.",
+        description="A client certificate, PEM or PKCS#12; alone it is the login (EXTERNAL).",
     )
     client_key: values.FilePath | None = Field(
         default=None,
         description="Its private key, when it is not in the same file, PEM.",
     )
+    client_passphrase_file: values.FilePath | None = Field(
+        default=None,
+        description="A file that holds the passphrase of the PKCS#12 file or key alone.",
+    )
     token_command: values.Command | None = Field(
         default=None,
         description="A command that prints a fresh OAuth 2 token; run at each login.",
         examples=["/usr/local/bin/token"],
+    )
+    proxy: values.Proxy | None = Field(
+        default=None,
+        description="An HTTP proxy that connects to the server (CONNECT).",
+        examples=["http://proxy.example:3128"],
+    )
+    proxy_username: values.Text | None = Field(
+        default=None, description="Login name at the proxy, if it wants one."
+    )
+    proxy_password_file: values.FilePath | None = Field(
+        default=None,
+        description="A file that holds the password at the proxy alone.",
     )
     folder: values.Text = Field(default="INBOX", description="The mailbox inside the BAL.")
     since: values.Day | None = Field(
@@ -154,10 +173,19 @@ class MailboxSettings(_Guarded):
 
     @property
     def login(self) -> Login:
-        """The one way to log in that is configured."""
-        if self.client_certificate is not None:
-            return Login.CERTIFICATE
-        return Login.PASSWORD if self.token_command is None else Login.TOKEN
+        """What the login itself is made with, as it is configured now."""
+        if self.token_command is not None:
+            return Login.TOKEN
+        alone = self.client_certificate is not None and not self._secret("password").sources()
+        return Login.CERTIFICATE if alone else Login.PASSWORD
+
+    def client_passphrase(self) -> str | None:
+        """Read the passphrase of the client's key; as `password`."""
+        return self._secret("client_passphrase").read()
+
+    def proxy_password(self) -> str | None:
+        """Read the password at the proxy; as `password`."""
+        return self._secret("proxy_password").read()
 
     def christen(self, name: str) -> None:
         """Say which key of the file this mailbox has."""

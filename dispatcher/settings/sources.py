@@ -11,12 +11,10 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from dispatcher.settings.outline import Keys, field_at, fields, section_at
-from dispatcher.settings.secret import PREFIX, variable
+from dispatcher.settings.secret import PREFIX, SECRETS, variable
 from dispatcher.settings.values import Ambiguous
 from dispatcher.yaml_text import Items, Kind, Node, Scalar, suggestion
 
-# The only key that the environment has and the file has not.
-_PASSWORD: Final = "PASSWORD"  # noqa: S105 - the key's name
 _LONGEST: Final = 18
 _LISTS: Final = frozenset({"senders", "to"})
 
@@ -73,7 +71,7 @@ class Environment:
 def environment(environ: Mapping[str, str], mailboxes: Iterable[str]) -> Environment:
     """Read every SIDEP_DISPATCHER__ name, whatever its letter case.
 
-    `mailboxes` are the names in the file: they keep their spelling. Passwords are looked
+    `mailboxes` are the names in the file: they keep their spelling. Secrets are looked
     at by `Secret` alone; here only their names are checked.
     """
     found = Environment()
@@ -83,9 +81,9 @@ def environment(environ: Mapping[str, str], mailboxes: Iterable[str]) -> Environ
             continue
         segments = name.upper().removeprefix(PREFIX).split("__")
         keys = _keys(segments, spelling)
-        if keys[-1] == _PASSWORD.lower() and _has_password(keys[:-1]):
+        if _is_secret(keys):
             known = keys[0] != "mailboxes" or keys[1] in spelling.values()
-            _check_password(name, found, known=known)
+            _check_secret(name, found, known=known)
         elif field_at(keys) is None:
             _unknown(name, keys, found)
         elif section_at(keys) is not None or keys == ("mailboxes",):
@@ -103,12 +101,13 @@ def _keys(segments: list[str], spelling: Mapping[str, str]) -> Keys:
     return tuple(lowered)
 
 
-def _has_password(keys: Keys) -> bool:
-    section = section_at(keys)
-    return section is not None and "password_file" in fields(section)
+def _is_secret(keys: Keys) -> bool:
+    """Whether this is one of the keys that the environment has and the file has not."""
+    section = section_at(keys[:-1])
+    return keys[-1] in SECRETS and section is not None and f"{keys[-1]}_file" in fields(section)
 
 
-def _check_password(name: str, found: Environment, *, known: bool) -> None:
+def _check_secret(name: str, found: Environment, *, known: bool) -> None:
     if not known:
         found.problems.append(
             (name, "the file has no mailbox of this name", "correct the variable's name")

@@ -289,13 +289,43 @@ def _ledger(value: object) -> str:
     return text
 
 
+def proxy(value: object) -> str:
+    """Return the URL of an HTTP proxy: scheme, host and port, and nothing else."""
+    text = _text(value, _PROXY_EXAMPLE).removesuffix("/")
+    instead = f"write {_PROXY_EXAMPLE}"
+    if "@" in text:
+        raise Wrong(
+            "a proxy's login does not stand in its address",
+            "write proxy_username and proxy_password_file",
+        )
+    if not text.startswith("http://"):
+        raise Wrong("this is not the address of an HTTP proxy", instead)
+    endpoint(text.removeprefix("http://"), instead)
+    return text
+
+
+_PROXY_EXAMPLE: Final = "http://proxy.example:3128"
+
+
+def endpoint(text: str, instead: str) -> tuple[str, int]:
+    """Return host and port of `host:port`; an IPv6 address stands in brackets (RFC 3986)."""
+    name, _, number = text.rpartition(":")
+    bare = name.removeprefix("[").removesuffix("]")
+    if not name or not number or "/" in text:
+        raise Wrong("an address and a port belong here", instead)
+    if (":" in bare) is (name == bare):
+        raise Wrong("an IPv6 address stands in brackets here, and nothing else does", instead)
+    return host(bare), _port(number)
+
+
 def _listen(value: object) -> str:
     text = _text(value, '"127.0.0.1:9464"')
-    name, _, number = text.rpartition(":")
-    if not name or not number:
-        raise Wrong("an address and a port belong here", 'write "127.0.0.1:9464"')
-    host(name.removeprefix("[").removesuffix("]"))
-    _port(number)
+    name, _ = endpoint(text, 'write "127.0.0.1:9464" or "[::1]:9464"')
+    if not loopback(name):
+        raise Wrong(
+            "figures are shown to this machine only: they need no login",
+            'write "127.0.0.1:9464"; for another machine put a web server with a login before',
+        )
     return text
 
 
@@ -390,6 +420,11 @@ Command = Annotated[
 FilePath = Annotated[Path, BeforeValidator(_path), _Schema({"type": "string"})]
 LedgerUrl = Annotated[
     str, BeforeValidator(_ledger), _Schema({"type": "string", "pattern": f"^{_SQLITE}"})
+]
+Proxy = Annotated[
+    str,
+    BeforeValidator(proxy),
+    _Schema({"type": "string", "pattern": "^http://[^/@]+:[0-9]+/?$"}),
 ]
 Listen = Annotated[str, BeforeValidator(_listen), _Schema({"type": "string"})]
 CupsServer = Annotated[

@@ -207,11 +207,12 @@ def test_the_trail_is_safe_to_open_in_a_spreadsheet(
     bal.deliver(sendings[0].raw)
     laboratory.once()
     entry = laboratory.listed()[0]["id"]
-    laboratory.command("hold", entry, "--until", "none", "--reason", "=HYPERLINK(1)\x1b")
+    formulas = "=HYPERLINK(1)\x1b; @SUM(1)"
+    laboratory.command("hold", entry, "--until", "none", "--reason", formulas)
     file = laboratory.top / "trail.csv"
     assert laboratory.command("audit", "export", "--to", str(file)).status == 0
     (row,) = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))
-    assert row["reason"] == "'=HYPERLINK(1) "
+    assert row["reason"] == "'=HYPERLINK(1) ;' @SUM(1)"
     assert laboratory.command("audit", "export", "--to", str(file)).status == 64
 
 

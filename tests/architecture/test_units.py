@@ -52,6 +52,29 @@ def test_the_unit_is_hardly_exposed(tmp_path: Path) -> None:
     assert ended.returncode != 0
 
 
+def test_the_client_key_can_be_held_in_memory_behind_these_walls() -> None:
+    """A PKCS#12 file is opened by memfd_create(2), which the unit must allow."""
+    allowed: set[str] = set()
+    forbidden: set[str] = set()
+    for line in UNIT.read_text(encoding="utf-8").splitlines():
+        if line.startswith("SystemCallFilter="):
+            words = line.removeprefix("SystemCallFilter=")
+            (forbidden if words.startswith("~") else allowed).update(words.lstrip("~").split())
+    assert "memfd_create" in calls(allowed)
+    assert "memfd_create" not in calls(forbidden)
+    # The other half, /proc/self/fd, is a process of our own: seen with ProcSubset=pid.
+
+
+def calls(groups: set[str]) -> set[str]:
+    """Return the system calls of groups as the unit's filter names them."""
+    found: set[str] = set()
+    for group in groups:
+        for line in analyze("syscall-filter", group).stdout.splitlines()[1:]:
+            word = line.strip()
+            found |= calls({word}) if word.startswith("@") else {word}
+    return found
+
+
 @pytest.mark.parametrize("name", ["site-folders", "network", "credentials"])
 def test_an_example_of_a_drop_in_is_clean(tmp_path: Path, name: str) -> None:
     unit = installed(UNIT, tmp_path)

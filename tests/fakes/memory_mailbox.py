@@ -11,7 +11,7 @@ from typing import Literal
 from dispatcher.core.ledger import Identity
 from dispatcher.core.message import message_id_digest
 from dispatcher.errors import Refused, Unavailable
-from dispatcher.ports import Fetched, Finding, Quota, Selected, Shown
+from dispatcher.ports import Ending, Fetched, Finding, Quota, Selected, Shown
 
 Method = Literal[
     "select", "uids", "identities", "fetch", "headers", "add_keyword", "wait",
@@ -62,6 +62,7 @@ class MemoryMailbox:
         self.keeps_keyword = True
         self.uidplus = True
         self.quota_told: Quota | None = None
+        self.endings_told: tuple[Ending, ...] = ()
         self.lies: dict[int, Shown] = {}
         self.stubborn: set[int] = set()
         self.stored: dict[int, Stored] = {}
@@ -256,6 +257,9 @@ class MemoryMailbox:
     def quota(self) -> Quota | None:
         self._meet("quota")
         return self.quota_told
+
+    def endings(self) -> tuple[Ending, ...]:
+        return self.endings_told
 
     def wait(self, seconds: float) -> None:
         """Return for mail, for `wake`, or after `seconds` of real time.

@@ -48,7 +48,7 @@ class Sent:
         start = self.sampled_at
         if self.result is None or start is None:
             return _six_months(self.received_at)
-        if start > self.received_at + HOUR or start.year < 2020:
+        if start > self.received_at + HOUR or _six_months(start) <= self.received_at:
             start = self.received_at
         if self.result == "positif":
             return _six_months(start)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+_YEAR = 365
+
 
 class Authority:
     """A certificate authority in a directory. Paths are PEM files readable by everyone."""
@@ -15,12 +17,12 @@ class Authority:
         self.certificate = directory / "ca.pem"
         self._key = directory / "ca.key"
         self._openssl(
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(2 * _YEAR),
             "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
             "-keyout", self._key, "-out", self.certificate,
         )  # fmt: skip
 
-    def server(self, name: str, *alternatives: str, days: int = 30) -> tuple[Path, Path]:
+    def server(self, name: str, *alternatives: str, days: int = _YEAR) -> tuple[Path, Path]:
         """Return (certificate, key) for a server with these names (`DNS:x`, `IP:y`).
 
         Negative days make one that has ended already.
@@ -28,9 +30,34 @@ class Authority:
         names = ",".join(alternatives)
         return self._issue(name, f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n", days)
 
-    def client(self, name: str) -> tuple[Path, Path]:
+    def client(self, name: str, *, days: int = _YEAR) -> tuple[Path, Path]:
         """Return (certificate, key) of a client whose common name is `name`."""
-        return self._issue(name, "extendedKeyUsage=clientAuth\n", 30)
+        return self._issue(name, "extendedKeyUsage=clientAuth\n", days)
+
+    def pkcs12(self, pair: tuple[Path, Path], passphrase: str, *, legacy: bool = False) -> Path:
+        """Return a PKCS#12 file of a certificate and its key, with the authority in it.
+
+        `legacy` encrypts as older programs do (RC2 and 3DES).
+        """
+        certificate, key = pair
+        path = certificate.with_suffix(".p12")
+        self._openssl(
+            "pkcs12", "-export", "-in", certificate, "-inkey", key,
+            "-certfile", self.certificate, "-passout", f"pass:{passphrase}", "-out", path,
+            *(["-legacy"] if legacy else []),
+        )  # fmt: skip
+        path.chmod(0o600)
+        return path
+
+    def encrypted(self, key: Path, passphrase: str) -> Path:
+        """Return a PEM file of a key that only its passphrase opens."""
+        path = key.with_suffix(".locked.key")
+        self._openssl(
+            "pkcs8", "-topk8", "-v2", "aes-256-cbc", "-in", key,
+            "-passout", f"pass:{passphrase}", "-out", path,
+        )  # fmt: skip
+        path.chmod(0o600)
+        return path
 
     def _issue(self, name: str, extensions: str, days: int) -> tuple[Path, Path]:
         stem = self.directory / f"{name}{days}"

@@ -10,9 +10,12 @@ with Dovecot() as server:
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import getpass
+import hmac
 import itertools
+import json
 import os
 import pwd
 import shutil
@@ -55,7 +58,7 @@ first_valid_gid = 0
 mail_plugins = quota
 disable_plaintext_auth = no
 auth_failure_delay = 0
-auth_mechanisms = plain login external
+auth_mechanisms = {mechanisms}
 ssl = yes
 ssl_cert = <{certificate}
 ssl_key = <{key}
@@ -72,6 +75,12 @@ passdb {{
   driver = static
   mechanisms = external
   args = nopassword=y
+}}
+# With a token: a JWT of the key that `token` signs with; its claim `sub` is the account.
+passdb {{
+  driver = oauth2
+  mechanisms = oauthbearer xoauth2
+  args = {base}/oauth2.conf
 }}
 passdb {{
   driver = passwd-file
@@ -127,6 +136,15 @@ protocol lmtp {{
   mail_plugins = quota
 }}
 """
+
+
+# Dovecot checks a token by itself, with the keys below `prefix`.
+_OAUTH2 = """\
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={base}/token-keys/
+username_attribute = sub
+"""
+_TOKEN_KEY = b"a key for the tokens of this test run"
 
 
 class Bal:
@@ -251,7 +269,8 @@ class Dovecot:
 
     host = "127.0.0.1"
 
-    def __init__(self) -> None:
+    def __init__(self, mechanisms: str = "plain login external oauthbearer xoauth2") -> None:
+        self._mechanisms = mechanisms
         self._binary = _installed()
         self._users = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
@@ -294,6 +313,14 @@ class Dovecot:
         ):
             if time.monotonic() > deadline:
                 raise RuntimeError("Dovecot did not take the new password")
+
+    def token(self, bal: Bal, *, ends_in: float = 300.0, key: bytes = _TOKEN_KEY) -> str:
+        """Return a JWT (RFC 7519) that opens an account, for so many seconds from now."""
+        now = int(time.time())  # noqa: TID251 - tokens are of the day on which tests run
+        claims = {"sub": bal.user, "iat": now - 3600, "exp": now + int(ends_in)}
+        parts = [{"alg": "HS256", "typ": "JWT"}, claims]
+        signed = b".".join(_unpadded(json.dumps(part).encode()) for part in parts)
+        return (signed + b"." + _unpadded(hmac.digest(key, signed, "sha256"))).decode()
 
     def _write_password(self, bal: Bal) -> None:
         path = self.base / "users" / bal.user
@@ -370,6 +397,7 @@ class Dovecot:
         (self.base / "users").chmod(0o755)
         text = _CONFIG.format(
             base=self.base,
+            mechanisms=self._mechanisms,
             instance=self.base.name,
             login_user=me or "dovenull",
             internal_user=me or "dovecot",
@@ -384,6 +412,14 @@ class Dovecot:
             lmtp_port=self.lmtp_port,
         )
         (self.base / "dovecot.conf").write_text(text)
+        (self.base / "oauth2.conf").write_text(_OAUTH2.format(base=self.base))
+        keys = self.base / "token-keys" / "default" / "HS256"
+        keys.mkdir(parents=True)
+        (keys / "default").write_bytes(base64.b64encode(_TOKEN_KEY))
+
+
+def _unpadded(part: bytes) -> bytes:
+    return base64.urlsafe_b64encode(part).rstrip(b"=")
 
 
 def _installed() -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.core.retention import Months
 from dispatcher.core.sizing import Size, Traffic, size
-from dispatcher.service.purge.brakes import Brake, Circumstances, tripped
+from dispatcher.service.purge.brakes import Brake, Circumstances, ClockWatch, tripped
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -38,6 +38,7 @@ CALM = Circumstances(
             {"oldest_at": NOW - 91 * DAY, "confirmed": True}, set(), id="older, confirmed once"
         ),
         pytest.param({"last_at": None, "shown_at": NOW}, set(), id="first purge, of little"),
+        pytest.param({"last_at": None, "shown_at": NOW, "due": 20}, set(), id="of 20 mails"),
         pytest.param(
             {"last_at": None, "shown_at": NOW, "due": 21}, {Brake.FIRST_PURGE}, id="of much"
         ),
@@ -51,6 +52,15 @@ CALM = Circumstances(
             {"vanished": 51, "ours": 50, "vanished_before": 2}, set(), id="two were known"
         ),
         pytest.param({"vanished": 10, "ours": 0}, set(), id="a small mailbox emptied"),
+        pytest.param({"vanished": 20, "ours": 0}, {Brake.MAILBOX_SHRANK}, id="20 vanished"),
+        pytest.param({"due": 20, "listed": 20}, {Brake.LARGE_SHARE}, id="all of 20 mails"),
+        pytest.param({"last_at": NOW + HOUR}, set(), id="just an hour back"),
+        pytest.param({"elapsed_at": NOW - 2 * HOUR}, set(), id="two hours in no time"),
+        pytest.param(
+            {"elapsed_at": None, "last_at": NOW - 7 * DAY, "shown_at": None},
+            set(),
+            id="seven days without anything",
+        ),
         pytest.param({"last_at": NOW + 2 * HOUR}, {Brake.CLOCK_BEHIND}, id="clock set back"),
         pytest.param({"last_at": NOW + HOUR / 2}, set(), id="a little back"),
         pytest.param(
@@ -87,6 +97,19 @@ CALM = Circumstances(
 )
 def test_a_purge_is_stopped_by(changes: dict[str, object], expected: set[Brake]) -> None:
     assert set(tripped(replace(CALM, **changes))) == expected  # type: ignore[arg-type]
+
+
+def test_a_clock_that_another_process_purged_by_is_believed() -> None:
+    """A person confirmed beside the service: it must not stop what was just confirmed."""
+    watch = ClockWatch()
+    watch.believe(NOW, monotonic=100.0)
+    assert watch.elapsed_at(NOW, monotonic=160.0) == NOW + timedelta(minutes=1)
+    assert watch.elapsed_at(NOW + 2 * HOUR, monotonic=160.0) == NOW + timedelta(minutes=1)
+    confirmed_at = NOW + 30 * DAY
+    assert watch.elapsed_at(confirmed_at, monotonic=160.0) is None
+    assert watch.elapsed_at(confirmed_at, monotonic=220.0) == confirmed_at + timedelta(
+        minutes=1
+    )
 
 
 # --- the size of a BAL

@@ -28,7 +28,10 @@ from dispatcher.service.decisions import Decisions, Person
 from dispatcher.service.desk import Policy, Purging
 from dispatcher.service.purge import Report
 from dispatcher.service.purge.brakes import Brake
+from dispatcher.service.purge.by_hand import look
+from dispatcher.service.purge.mails import Mails
 from dispatcher.service.round import Round
+from dispatcher.service.whereabouts import Whereabouts
 from dispatcher.simulator.scenario import Sending
 from tests.crash.test_round import Killed
 from tests.fakes.memory_destination import MemoryDestination
@@ -761,6 +764,41 @@ def test_new_settings_count_for_what_is_there(
     assert purge(office).mails == 0
     told(office, negative=timedelta(hours=72))
     assert purge(office).mails == 1
+
+
+def test_a_preview_shows_what_new_settings_make_due(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    """Who confirms must have seen all that goes, and the terms are set anew only then."""
+    arrive(office, three)
+    turn(office).purge()
+    told(office, negative=timedelta(hours=1))
+    office.clock.go(timedelta(hours=10))
+    plan, _ = look(office.mailbox, office.desk())
+    assert len(plan.mails) == 3
+    assert purge(office).mails == 3
+
+
+def test_two_purges_record_each_mail_that_others_took_once(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    """Each reads the same; only the first to write has something to record."""
+    uids = arrive(office, three)
+    work = turn(office)
+    work.purge()
+    office.mailbox.take_away(*uids[:2])
+    work.turn()
+    read = entries(office)
+    office.clock.go(HOURS_72)
+    mails = Mails(office.mailbox, office.desk(), Whereabouts(office.mailbox, office.desk()))
+    with office.ledger.writing() as writer:
+        # Brought back while the second one was at work: it is not gone.
+        writer.relocate(read[1].id, replace(read[1].ref, uid=99), read[1].identity)
+    for _ in range(2):
+        mails.record_gone(read)
+    told_of = [(t.deed.entry, t.deed.verb) for t in office.ledger.trail()]
+    assert told_of == [(read[0].id, "gone")]
+    assert entries(office)[1].removal is None
 
 
 # --- the proof

@@ -155,6 +155,12 @@ def test_what_could_not_be_read_counts_from_the_reception(
         pytest.param(
             datetime(2019, 12, 31, 23, 59, tzinfo=PARIS), id="before SI-DEP was there"
         ),
+        pytest.param(
+            datetime(2020, 6, 28, 9, 15, tzinfo=PARIS), id="the year before, mistyped"
+        ),
+        pytest.param(
+            datetime(2020, 12, 29, 9, 15, tzinfo=PARIS), id="six months before, to the day"
+        ),
     ],
 )
 def test_a_sampling_time_that_cannot_be_true_counts_from_the_reception(
@@ -164,8 +170,14 @@ def test_a_sampling_time_that_cannot_be_true_counts_from_the_reception(
 
 
 def test_a_clock_that_is_an_hour_fast_is_believed() -> None:
-    sampled_at = RECEIVED + timedelta(minutes=59)
+    sampled_at = RECEIVED + timedelta(hours=1)
     assert due(Result.NEGATIVE, sampled_at) == sampled_at + timedelta(hours=72)
+
+
+def test_a_result_that_is_months_late_is_believed() -> None:
+    sampled_at = datetime(2020, 12, 30, 9, 15, tzinfo=PARIS)
+    assert due(Result.POSITIVE, sampled_at) == datetime(2021, 6, 30, tzinfo=PARIS)
+    assert due(Result.NEGATIVE, sampled_at) < RECEIVED
 
 
 def test_a_certificate_that_comes_after_its_term_is_due_already() -> None:
@@ -277,6 +289,7 @@ def test_what_was_discarded_or_came_before_goes_at_its_term(state: State) -> Non
     [
         pytest.param(TERM + timedelta(days=9), TERM + timedelta(days=9), id="longer"),
         pytest.param(TERM - timedelta(days=1), TERM, id="shorter than its term"),
+        pytest.param(TERM, TERM, id="to its very term"),
     ],
 )
 def test_a_person_keeps_mail_and_copy_longer_and_never_shorter(

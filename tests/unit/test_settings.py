@@ -166,7 +166,7 @@ def test_the_way_to_log_in_is_known(
     path: Path, tmp_path: Path, keys: tuple[str, ...], login: Login
 ) -> None:
     secret_file(tmp_path)
-    (tmp_path / "c.pem").touch()
+    (tmp_path / "c.pem").touch(0o600)
     assert one(path, *keys).login is login
 
 
@@ -523,6 +523,9 @@ def test_a_mistake_in_a_mailbox_is_told_with_its_place(
         pytest.param("retention: {max_share: half}", "6:24: ", id="a share in words"),
         pytest.param("metrics: {listen: 9464}", "6:19: metrics.listen: ", id="a port alone"),
         pytest.param("metrics: {listen: '127.0.0.1:x'}", "6:19: ", id="no port"),
+        pytest.param("metrics: {listen: '0.0.0.0:9464'}", "6:19: ", id="every interface"),
+        pytest.param("metrics: {listen: '192.0.2.1:9464'}", "6:19: ", id="another machine"),
+        pytest.param("metrics: {listen: '::1:9464'}", "6:19: ", id="no brackets"),
         pytest.param("cups: /run/cups/cups.sock", "6:7: cups: a table", id="a bare socket"),
         pytest.param("cups:", "6:1: cups: a table", id="nothing below cups"),
         pytest.param("cups: {socket: /x}", "6:8: unknown key `socket`", id="unknown in cups"),
@@ -617,8 +620,27 @@ def test_the_table_of_mailboxes_is_checked(path: Path, text: str, begins: str) -
     [
         pytest.param(("port: 993",), "no way to log in", id="none"),
         pytest.param((TOKEN, "password_file: lbm.password"), "several ways", id="two"),
-        pytest.param((TOKEN, "client_certificate: c.pem"), "several ways", id="two others"),
-        pytest.param(("client_certificate: c.p12",), "PEM, not PKCS#12", id="PKCS#12"),
+        pytest.param(
+            (TOKEN, "client_passphrase_file: lbm.password"), "nothing that it opens", id="idle"
+        ),
+        pytest.param((TOKEN, "client_key: c.pem"), "without its certificate", id="a key alone"),
+        pytest.param(("client_certificate: open.p12",), "chmod 0400", id="open to all"),
+        pytest.param((TOKEN, "proxy: http://p:1", "proxy_username: u"), "one of", id="half"),
+        pytest.param(
+            (TOKEN, "proxy: http://p:1", "proxy_password_file: lbm.password"), "one of", id="h2"
+        ),
+        pytest.param((TOKEN, "proxy_username: u"), "and no proxy", id="a proxy's name alone"),
+        pytest.param(
+            (TOKEN, "proxy: http://p:1", "host: localhost", "security: plaintext"),
+            "plaintext is for this machine",
+            id="a proxy in clear",
+        ),
+        pytest.param((TOKEN, "proxy: proxy:3128"), "not the address of", id="no scheme"),
+        pytest.param((TOKEN, "proxy: https://p:3128"), "not the address of", id="https"),
+        pytest.param((TOKEN, "proxy: http://proxy"), "address and a port", id="no port"),
+        pytest.param((TOKEN, "proxy: http://p:3128/x"), "address and a port", id="a path"),
+        pytest.param((TOKEN, "proxy: http://u:s3cr3t@p:1"), "proxy_username", id="a secret"),
+        pytest.param((TOKEN, 'proxy: "http://::1:3128"'), "brackets", id="no brackets"),
         pytest.param((TOKEN, "username: null"), "username` is missing", id="no username"),
         pytest.param(("token_command: token",), "from the root", id="a command without a path"),
         pytest.param(('token_command: "/bin/t \'a"',), "a quote is not", id="an open quote"),
@@ -630,15 +652,43 @@ def test_each_mailbox_has_exactly_one_way_to_log_in(
     path: Path, tmp_path: Path, keys: tuple[str, ...], said: str
 ) -> None:
     secret_file(tmp_path)
-    for name in ("c.pem", "c.p12"):
-        (tmp_path / name).touch()
+    (tmp_path / "c.pem").touch(0o600)
+    (tmp_path / "open.p12").touch(0o604)
     found = [p for p in problems(path, box(*keys)) if "no way" not in p or "no way" in said]
     assert len(found) == 1
     assert said in found[0]
+    assert "s3cr3t" not in found[0]
+
+
+def test_a_client_certificate_goes_with_a_password_or_a_token(
+    path: Path, tmp_path: Path
+) -> None:
+    secret_file(tmp_path)
+    (tmp_path / "c.p12").touch(0o600)
+    certificate = "client_certificate: c.p12"
+    assert one(path, certificate, TOKEN).login is Login.TOKEN
+    assert one(path, certificate, "password_file: lbm.password").login is Login.PASSWORD
+    environ = {"SIDEP_DISPATCHER__MAILBOXES__LBM__CLIENT_PASSPHRASE": "mot de passe"}
+    found = one(path, certificate, environ=environ)
+    assert found.login is Login.CERTIFICATE
+    assert found.client_passphrase() == "mot de passe"
+    assert found.password() is None
+
+
+def test_each_secret_may_be_a_credential(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.p12").touch(0o600)
+    for name in ("client_passphrase", "proxy_password"):
+        (tmp_path / f"lbm.{name}").write_text(f"{name} of ours\n")
+    keys = ("client_certificate: c.p12", "proxy: http://[::1]:3128", "proxy_username: u")
+    found = one(path, *keys, environ={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert found.client_passphrase() == "client_passphrase of ours"
+    assert found.proxy_password() == "proxy_password of ours"
+    assert found.proxy == "http://[::1]:3128"
+    assert "of ours" not in repr(found)
 
 
 def test_a_client_certificate_needs_no_username(path: Path, tmp_path: Path) -> None:
-    (tmp_path / "c.pem").touch()
+    (tmp_path / "c.pem").touch(0o600)
     assert one(path, "client_certificate: c.pem", "username: null").username is None
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from dispatcher.edges.imap.account import Account, Limits
+from dispatcher.edges.imap.account import Account, Limits, Proxy
 from dispatcher.edges.imap.mailbox import ImapMailbox
 
-__all__ = ["Account", "ImapMailbox", "Limits"]
+__all__ = ["Account", "ImapMailbox", "Limits", "Proxy"]
 
 # imapclient logs commands and literals, so passwords and patients, at DEBUG.
 logging.getLogger("imapclient").setLevel(logging.INFO)

@@ -16,14 +16,30 @@ Security = Literal["tls", "starttls", "plaintext"]
 _KEYWORD: Final = re.compile(r'[^\x00-\x20\x7f-\U0010ffff(){%*"\\\]]+')
 
 
+def _none() -> None:
+    """There is no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy that connects to the server. With a name it is logged in to (Basic)."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: Callable[[], str | None] = field(default=_none, repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """One account and the mailbox in it that is read.
 
-    `password` and `token` are called at each login, so that a changed secret is taken;
-    `password` returns None where there is none. With a token the login is OAUTHBEARER or
-    XOAUTH2; with a client certificate and no password it is EXTERNAL. `ca_file` replaces
-    the system's authorities. `poll_interval` is in seconds, sizes are in bytes.
+    `password`, `client_passphrase` and `token` are called at each login, so that a changed
+    secret is taken; the first two return None where there is none. With a token the login
+    is OAUTHBEARER or XOAUTH2; with a client certificate and neither token nor password it is
+    EXTERNAL. `client_certificate` is PEM or PKCS#12; PEM may leave its key to `client_key`.
+    `ca_file` replaces the system's authorities. `poll_interval` is in seconds, sizes are in
+    bytes.
     """
 
     name: str
@@ -32,9 +48,11 @@ class Account:
     username: str
     security: Security = "tls"
     ca_file: Path | None = None
-    password: Callable[[], str | None] = field(default=lambda: None, repr=False)
+    password: Callable[[], str | None] = field(default=_none, repr=False)
     client_certificate: Path | None = None
     client_key: Path | None = None
+    client_passphrase: Callable[[], str | None] = field(default=_none, repr=False)
+    proxy: Proxy | None = None
     token: Callable[[], str] | None = field(default=None, repr=False)
     folder: str = "INBOX"
     watch: Literal["idle", "poll"] = "idle"

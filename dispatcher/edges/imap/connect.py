@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import imaplib
 import ipaddress
@@ -11,32 +10,38 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from dispatcher.edges.imap.account import Account, Limits
+from dispatcher.edges.imap.tls import tls_context, trouble
 from dispatcher.edges.imap.trouble import coded, network_error, response_code
+from dispatcher.edges.imap.tunnel import pass_through
 from dispatcher.edges.imap.wire import Wire
-from dispatcher.errors import DispatcherError, Refused, Unavailable
+from dispatcher.errors import Refused, Unavailable
+
+if TYPE_CHECKING:
+    from dispatcher.edges.imap.own_tls import OwnCertificate
 
 # (family, address) as socket.connect takes it.
 _Address = tuple[socket.AddressFamily, tuple[str | int, ...] | tuple[int, bytes]]
 
-# OpenSSL's X509_V_ERR_ numbers with what an operator can do about them (x509_vfy.h).
-_EXPIRED: Final = (9, 10)
-_UNKNOWN_AUTHORITY: Final = (2, 18, 19, 20, 21)
-_WRONG_NAME: Final = (62, 64)
+Tell = Callable[[str], None]
+"""Hears of each step that went well, in a few words."""
 
 
-def connect(account: Account, limits: Limits) -> Wire:
+def connect(
+    account: Account, limits: Limits, own: OwnCertificate | None = None, *, tell: Tell
+) -> Wire:
     """Return a connection that was greeted and, unless plaintext, is under TLS.
 
-    Not a byte of a login is sent before that. Raises Unavailable when the network or the
-    server fails, Refused when the server cannot be trusted or the settings are wrong.
+    Not a byte of a login is sent before that. Raises Unavailable when the network, a proxy
+    or the server fails, Refused when the server cannot be trusted or the settings are wrong.
     """
     deadline = time.monotonic() + limits.connect
-    context = tls_context(account) if account.security != "plaintext" else None
-    sock = _connected(account, deadline)
+    context = tls_context(account, own) if account.security != "plaintext" else None
+    sock = _reached(account, deadline, tell)
     try:
         sock.settimeout(_left(deadline))
         if context is not None and account.security == "tls":
@@ -44,7 +49,7 @@ def connect(account: Account, limits: Limits) -> Wire:
         wire = Wire(sock, account.host, _within(limits, deadline))
     except ssl.SSLError as error:
         sock.close()
-        raise _tls_trouble(error) from error
+        raise trouble(error) from error
     except BaseException:
         sock.close()
         raise
@@ -53,45 +58,42 @@ def connect(account: Account, limits: Limits) -> Wire:
     return wire
 
 
-def tls_context(account: Account) -> ssl.SSLContext:
-    """Return what TLS demands: version 1.2, the name, and the chain (RFC 8314, 4 and 5).
-
-    Raises Refused when a file of the settings cannot be used.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks names and demands a chain
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if account.ca_file is None:
-        context.load_default_certs()
-    else:
-        with _usable("ca_file"):
-            context.load_verify_locations(cafile=account.ca_file)
-    if account.client_certificate is not None:
-        with _usable("client_certificate or client_key"):
-            # Without a callback OpenSSL would ask the terminal for an encrypted key's phrase.
-            context.load_cert_chain(
-                account.client_certificate, account.client_key, password=lambda: ""
-            )
-    return context
-
-
-@contextlib.contextmanager
-def _usable(setting: str) -> Iterator[None]:
+def _reached(account: Account, deadline: float, tell: Tell) -> socket.socket:
+    """Return a connection to the server's port, by itself or through the proxy."""
+    proxy = account.proxy
+    if proxy is None:
+        server = _Peer("server", "host", account.host, account.port)
+        return _connected(server, deadline, tell, loopback=account.security == "plaintext")
+    if account.security == "plaintext":
+        raise _not_in_clear()
+    sock = _connected(_Peer("proxy", "proxy", proxy.host, proxy.port), deadline, tell)
     try:
-        yield
-    except ssl.SSLError as error:
-        raise Refused(
-            f"{setting} cannot be used: {network_error(error)}",
-            hint=f"give {setting} as unencrypted PEM that belong together",
-        ) from error
-    except OSError as error:
-        raise Refused(
-            f"{setting} cannot be read: {network_error(error)}",
-            hint=f"correct {setting} or the rights of the file",
-        ) from error
+        pass_through(sock, proxy, host=account.host, port=account.port, deadline=deadline)
+    except BaseException:
+        sock.close()
+        raise
+    tell(f"the proxy connected us to {account.host}, port {account.port}")
+    return sock
 
 
-def _connected(account: Account, deadline: float) -> socket.socket:
-    addresses = _addresses(account, deadline)
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    """Whom to connect to: in words, by which setting, and where."""
+
+    word: str
+    setting: str
+    host: str
+    port: int
+
+
+def _connected(
+    peer: _Peer, deadline: float, tell: Tell, *, loopback: bool = False
+) -> socket.socket:
+    """Connect in time; with `loopback` every address of the name must be this machine's."""
+    addresses = _addresses(peer, deadline)
+    if loopback and not all(map(_is_loopback, addresses)):
+        raise _not_in_clear()
+    tell(f"the {peer.word}'s name {peer.host} is {_shown(addresses)}")
     failure: OSError = TimeoutError()
     for index, (family, address) in enumerate(addresses):
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -104,34 +106,42 @@ def _connected(account: Account, deadline: float) -> socket.socket:
             failure = error
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            tell(f"the {peer.word} answers at {address[0]!s}, port {peer.port}")
             return sock
     raise Unavailable(
-        f"cannot connect to port {account.port}: {network_error(failure)}",
-        hint="is the server up, and may this machine reach it?",
+        f"cannot connect to port {peer.port} of the {peer.word}: {network_error(failure)}",
+        hint=f"is the {peer.word} up, and may this machine reach it?",
     ) from failure
 
 
-def _addresses(account: Account, deadline: float) -> list[_Address]:
-    """Look the name up in time; with plaintext every address must be a loopback one."""
+def _not_in_clear() -> Refused:
+    return Refused(
+        "plaintext is for loopback addresses only",
+        hint="set `security: tls` or `security: starttls`",
+    )
+
+
+def _shown(addresses: list[_Address]) -> str:
+    return " and ".join(dict.fromkeys(str(address[0]) for _, address in addresses))
+
+
+def _addresses(peer: _Peer, deadline: float) -> list[_Address]:
+    """Look the name up in time."""
     answer: queue.SimpleQueue[list[_Address] | OSError] = queue.SimpleQueue()
     # getaddrinfo takes no time limit. A look-up that hangs ends in a thread left behind.
-    threading.Thread(
-        target=_look_up, args=(account.host, account.port, answer), daemon=True
-    ).start()
+    threading.Thread(target=_look_up, args=(peer.host, peer.port, answer), daemon=True).start()
     try:
         found = answer.get(timeout=_left(deadline))
     except queue.Empty as error:
-        raise Unavailable("the server's name could not be looked up in time") from error
+        raise Unavailable(
+            f"the {peer.word}'s name could not be looked up in time",
+            hint="look at this machine's name service",
+        ) from error
     if isinstance(found, OSError):
         raise Unavailable(
-            f"the server's name could not be looked up: {type(found).__name__}",
-            hint="correct `host`, or look at this machine's name service",
+            f"the {peer.word}'s name could not be looked up: {type(found).__name__}",
+            hint=f"correct `{peer.setting}`, or look at this machine's name service",
         ) from found
-    if account.security == "plaintext" and not all(map(_is_loopback, found)):
-        raise Refused(
-            "plaintext is for loopback addresses only",
-            hint="set `security: tls` or `security: starttls`",
-        )
     return found
 
 
@@ -158,7 +168,7 @@ def _start_tls(wire: Wire, context: ssl.SSLContext, host: str) -> None:
         wire.upgrade(context, host)
     except ssl.SSLError as error:
         wire.shutdown()
-        raise _tls_trouble(error) from error
+        raise trouble(error) from error
     except BaseException:
         wire.shutdown()
         raise
@@ -180,31 +190,6 @@ def _ask_for_tls(wire: Wire) -> None:
 
 
 _NO_STARTTLS: Final = "nothing was sent in clear; set `security: tls` with the TLS port"
-
-
-def _tls_trouble(error: ssl.SSLError) -> DispatcherError:
-    reason = error.reason or type(error).__name__
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return Refused(
-            f"the server's TLS certificate is not trusted ({error.verify_code})",
-            hint=_untrusted_hint(error.verify_code),
-        )
-    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "INTERNAL" in reason:
-        return Unavailable(f"the server broke off TLS ({reason})")
-    return Refused(
-        f"no TLS with this server ({reason})",
-        hint="it must speak TLS 1.2 or later on this port, and accept our client certificate",
-    )
-
-
-def _untrusted_hint(code: int) -> str:
-    if code in _WRONG_NAME:
-        return "its certificate is for another name; set `host` to the name it bears"
-    if code in _EXPIRED:
-        return "its certificate is not valid today; look at the clock, then ask the operator"
-    if code in _UNKNOWN_AUTHORITY:
-        return "its authority is not known here; set `ca_file` to the operator's authority"
-    return "ask the operator"
 
 
 def _within(limits: Limits, deadline: float) -> Limits:

@@ -10,15 +10,14 @@ from dispatcher.core.ledger import Identity
 from dispatcher.edges.imap import gauges, removing, watch
 from dispatcher.edges.imap.account import Account, Limits
 from dispatcher.edges.imap.client import Client, Reply
-from dispatcher.edges.imap.connect import connect
 from dispatcher.edges.imap.fetching import Fetching, uid_sets
-from dispatcher.edges.imap.login import log_in
 from dispatcher.edges.imap.opening import open_mailbox
 from dispatcher.edges.imap.parse import found
 from dispatcher.edges.imap.probe import probe
+from dispatcher.edges.imap.session import endings, enter, reach
 from dispatcher.edges.imap.trouble import coded, translated
 from dispatcher.errors import Refused, Unavailable
-from dispatcher.ports import Clock, Fetched, Finding, Quota, Selected, Shown
+from dispatcher.ports import Clock, Ending, Fetched, Finding, Quota, Selected, Shown
 
 
 class ImapMailbox:
@@ -39,6 +38,7 @@ class ImapMailbox:
         self._fetching = Fetching(account, self._limits)
         self._bell = watch.Bell()
         self._idle_failed = False
+        self._endings: tuple[Ending, ...] = ()
 
     # --- the contract
 
@@ -134,6 +134,10 @@ class ImapMailbox:
         with self._talking("asking for the quota") as client:
             return gauges.quota(client, self._account.folder)
 
+    def endings(self) -> tuple[Ending, ...]:
+        """See `Mailbox.endings`."""
+        return self._endings
+
     def wait(self, seconds: float) -> None:
         """See `Mailbox.wait`.
 
@@ -173,15 +177,13 @@ class ImapMailbox:
 
     def _connect(self) -> None:
         self._drop()
-        with translated("connecting"):
-            wire = connect(self._account, self._limits)
-            try:
-                client = Client(wire, self._limits)
-                log_in(client, self._account)
-            except BaseException:
-                wire.shutdown()
-                raise
-        self._client = client
+        reached = reach(self._account, self._limits, self._clock.now(), tell=lambda _: None)
+        try:
+            self._client, logged_in = enter(reached, self._limits)
+        except BaseException:
+            reached.close()
+            raise
+        self._endings = endings(reached, logged_in)
 
     def _select(self, read_only: bool) -> Selected:
         with self._talking("opening the mailbox") as client:

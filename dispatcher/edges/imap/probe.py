@@ -5,23 +5,23 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Literal
 
 from dispatcher.edges.imap import gauges
 from dispatcher.edges.imap.account import Account, Limits
 from dispatcher.edges.imap.client import Client
-from dispatcher.edges.imap.connect import connect
-from dispatcher.edges.imap.login import log_in
+from dispatcher.edges.imap.login import LoggedIn
 from dispatcher.edges.imap.opening import open_mailbox
 from dispatcher.edges.imap.parse import Opened
 from dispatcher.edges.imap.removing import can_remove
+from dispatcher.edges.imap.session import Reached, endings, enter, reach
 from dispatcher.edges.imap.trouble import translated
-from dispatcher.edges.imap.wire import Wire
 from dispatcher.errors import DispatcherError, Refused, Unavailable
-from dispatcher.ports import Finding
+from dispatcher.ports import Ending, Finding
 
-_RENEW_DAYS: Final = 21
+# From so many days on somebody is told that a certificate must be renewed.
+_RENEW_DAYS: Final = 60
 _FILLING_PERCENT: Final = 75
 _FULL_PERCENT: Final = 90
 
@@ -29,15 +29,16 @@ _FULL_PERCENT: Final = 90
 def probe(account: Account, now: datetime, limits: Limits) -> list[Finding]:
     """Return the findings in the order of the steps; a step that fails is the last."""
     findings: list[Finding] = []
-    wire: Wire | None = None
+    reached: Reached | None = None
+
+    def tell(what: str) -> None:
+        findings.append(Finding("ok", f"mailbox {account.name}: {what}"))
+
     try:
-        with translated("connecting"):
-            wire = connect(account, limits)
-            findings += _connection(account, wire, now)
-            client = Client(wire, limits)
-        with translated("logging in"):
-            log_in(client, account)
-        findings.append(Finding("ok", f"mailbox {account.name}: logged in"))
+        reached = reach(account, limits, now, tell=tell)
+        findings += _connection(reached)
+        client, how = enter(reached, limits)
+        findings += _login(reached, how)
         findings += _capabilities(account, client)
         with translated("opening the mailbox"):
             findings += _mailbox(account, client)
@@ -48,8 +49,8 @@ def probe(account: Account, now: datetime, limits: Limits) -> list[Finding]:
     except (Unavailable, Refused) as error:
         findings.append(_problem(account, error))
     finally:
-        if wire is not None:
-            wire.shutdown()
+        if reached is not None:
+            reached.close()
     return findings
 
 
@@ -58,21 +59,44 @@ def _problem(account: Account, error: DispatcherError) -> Finding:
     return Finding("problem", f"mailbox {account.name}: {error}", hint)
 
 
-def _connection(account: Account, wire: Wire, now: datetime) -> Iterator[Finding]:
-    where = f"mailbox {account.name}: connected to port {account.port}"
-    if not isinstance(wire.sock, ssl.SSLSocket):
-        yield Finding("ok", f"{where} without TLS, on this machine")
+def _connection(reached: Reached) -> Iterator[Finding]:
+    account, sock = reached.account, reached.wire.sock
+    name = f"mailbox {account.name}"
+    if not isinstance(sock, ssl.SSLSocket):
+        yield Finding("ok", f"{name}: without TLS, on this machine")
         return
-    yield Finding("ok", f"{where} with {wire.sock.version()}")
-    ends = (wire.sock.getpeercert() or {}).get("notAfter")
-    if not isinstance(ends, str):
-        return
-    ends_at = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
-    days = (ends_at - now).days
+    yield Finding("ok", f"{name}: {sock.version()}, name and chain of the server are right")
+    if reached.server_ends_at is not None:
+        yield _ending(reached, Ending("server certificate", reached.server_ends_at))
+    where = f"ca_file {account.ca_file}" if account.ca_file else "the system's authorities"
+    yield Finding("ok", f"{name}: its authority {reached.issuer} is trusted by {where}")
+
+
+def _login(reached: Reached, how: LoggedIn) -> Iterator[Finding]:
     yield Finding(
-        "ok" if days >= _RENEW_DAYS else "warning",
-        f"mailbox {account.name}: the server's TLS certificate ends on {ends_at:%Y-%m-%d}",
-        "" if days >= _RENEW_DAYS else f"ask the operator to renew it: {days} days left",
+        "ok",
+        f"mailbox {reached.account.name}: logged in by {how.means} ({how.mechanism})",
+    )
+    for one in endings(reached, how):
+        if one.what != "server certificate":
+            yield _ending(reached, one)
+
+
+_RENEWAL: Final = {
+    "server certificate": "ask the operator to renew it",
+    "client certificate": "ask the operator or IGC-Santé for a new one",
+    "token": "get a new one, or let token_command make a fresh one at each login",
+}
+
+
+def _ending(reached: Reached, ending: Ending) -> Finding:
+    days = (ending.ends_at - reached.now).days
+    soon = days < _RENEW_DAYS
+    return Finding(
+        "warning" if soon else "ok",
+        f"mailbox {reached.account.name}: the {ending.what} ends on "
+        f"{ending.ends_at:%Y-%m-%d}, {days} days left",
+        _RENEWAL[ending.what] if soon else "",
     )
 
 
@@ -102,7 +126,7 @@ def _capabilities(account: Account, client: Client) -> Iterator[Finding]:
 def _mailbox(account: Account, client: Client) -> Iterator[Finding]:
     name = f"mailbox {account.name}"
     selected, said = open_mailbox(client, account, read_only=True)
-    yield Finding("ok", f"{name}: opened, {selected.exists} messages")
+    yield Finding("ok", f"{name}: opened to read (EXAMINE), {selected.exists} messages")
     if client.offers("UIDPLUS") and not can_remove(client, said):
         yield Finding(
             "problem",

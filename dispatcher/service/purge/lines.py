@@ -90,24 +90,32 @@ def scour(desk: Desk) -> None:
         writer.note(_TO_SCOUR, None)
 
 
+def are_terms_recorded(desk: Desk, mailbox: str) -> bool:
+    """Whether the ledger's terms are those of the settings of today."""
+    return desk.ledger.memo(f"{_TERMS} {mailbox}") == _digest(desk.policy.terms)
+
+
+def unemptied(desk: Desk, mailbox: str) -> list[Entry]:
+    """Return what the ledger still tells of the certificates of a mailbox."""
+    every = desk.ledger.entries()
+    return [e for e in every if e.emptied_at is None and e.ref.mailbox == mailbox]
+
+
 def renew_terms(desk: Desk, mailbox: str) -> None:
     """Set every term anew when the settings are not those of the last time."""
-    terms = desk.policy.terms
-    wanted = _digest(terms)
-    name = f"{_TERMS} {mailbox}"
-    if desk.ledger.memo(name) == wanted:
+    if are_terms_recorded(desk, mailbox):
         return
+    terms = desk.policy.terms
     changed = [
         (entry.id, at)
-        for entry in desk.ledger.entries()
-        if entry.emptied_at is None and entry.ref.mailbox == mailbox
+        for entry in unemptied(desk, mailbox)
         for at in [term(entry, terms).at]
         if entry.purge_at != at
     ]
     with desk.ledger.writing() as writer:
         for entry_id, at in changed:
             writer.set_term(entry_id, at)
-        writer.note(name, wanted)
+        writer.note(f"{_TERMS} {mailbox}", _digest(terms))
     if changed:
         _log.warning("terms_were_set_anew", mailbox=mailbox, count=len(changed))
 

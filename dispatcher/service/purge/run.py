@@ -85,9 +85,12 @@ class Purge:
         return last is None or not last <= now < last + self._desk.policy.purging.every
 
     def plan(self) -> Plan:
-        """Return what is to go now."""
-        now = self._desk.clock.now()
-        entries = self._desk.ledger.past_term(self._mailbox.name, now)
+        """Return what is to go now, by the settings of today."""
+        now, name = self._desk.clock.now(), self._mailbox.name
+        # A preview changes nothing, so the terms in the ledger may be those of before.
+        recorded = lines.are_terms_recorded(self._desk, name)
+        ledger = self._desk.ledger
+        entries = ledger.past_term(name, now) if recorded else lines.unemptied(self._desk, name)
         return due.plan(entries, self._desk.policy.terms, now)
 
     def stops(self, plan: Plan, selected: Selected) -> Braked | None:
