@@ -52,7 +52,7 @@ def run(
     chosen = wiring.configuration(config, last_good=not once)
     if not once:
         for sentence in chosen.settings.not_in_effect():
-            _log.warning("setting_is_not_in_effect", what=sentence)
+            _log.warning("setting_had_no_effect", what=sentence)
     supervisor = wiring.supervisor()
     rules = wiring.rulebook(chosen)
     with (

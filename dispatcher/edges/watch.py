@@ -61,7 +61,7 @@ class FileWatch(FileSystemEventHandler):
         except OSError as error:
             # Too many watches on this machine, or a directory that has just gone.
             if not self._deaf:
-                _log.warning("rules_are_not_watched", because=error.strerror)
+                _log.warning("rules_were_not_watched", because=error.strerror)
             self._deaf = True
             return
         self._observer, self._watched, self._deaf = observer, places, False

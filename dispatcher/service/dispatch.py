@@ -366,7 +366,7 @@ class Dispatch:
         if job.delivery.reference != accepted.reference:
             _log.info("delivery_was_accepted", **_names(job))
         elif accepted.because not in {"", PRINTING, IN_LINE}:
-            _log.warning("delivery_is_hindered", **_names(job), because=accepted.because)
+            _log.warning("delivery_was_hindered", **_names(job), because=accepted.because)
         return writer.accepted(job.delivery.id, accepted.reference, accepted.because)
 
     def _out_of_sight(self, writer: Writer, job: Job, because: str) -> Entry:

@@ -109,7 +109,7 @@ class Rulebook:
         mended = self._state.refusal is not None
         self._state = RulesState(rules.digest, known.since_at)
         if origin is Origin.START:
-            _log.info("rules_in_force", digest=rules.digest[:12], sites=len(rules.sites))
+            _log.info("rules_came_into_force", digest=rules.digest[:12], sites=len(rules.sites))
         elif rules.digest != before.digest:
             _log.info("rules_reloaded", digest=rules.digest[:12], sites=len(rules.sites))
         elif mended:

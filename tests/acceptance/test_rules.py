@@ -120,8 +120,10 @@ class Editor:
         self.path.write_text(text, encoding="utf-8")
 
     def _in_halves(self, text: str) -> None:
+        # Within a site's line: whatever the machine does in between, that is no valid file.
+        cut = max(1, text.find("desk}"))
         with self.path.open("w", encoding="utf-8") as file:
-            for part in (text[: len(text) // 2], text[len(text) // 2 :]):
+            for part in (text[:cut], text[cut:]):
                 file.write(part)
                 file.flush()
 

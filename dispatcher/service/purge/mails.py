@@ -188,7 +188,7 @@ class Mails:
     def _cannot(self) -> None:
         if is_news(self._desk, f"uidplus {self._mailbox.name}"):
             _log.error(
-                "mailbox_cannot_delete",
+                "mailbox_refused_deletion",
                 mailbox=self._mailbox.name,
                 hint="It lacks UIDPLUS, or is read-only: ask the operator; `check` says which.",
             )
