@@ -28,8 +28,9 @@ from dispatcher.core.ledger import (
     State,
 )
 from dispatcher.core.message import MessageRef
+from dispatcher.core.routing import Kind
 from dispatcher.core.rulebook import Change, Draft, Refusal, RulesState
-from dispatcher.core.vitals import Tally
+from dispatcher.core.vitals import Tally, Vitals
 from dispatcher.errors import InDoubt, Refused, Unavailable
 
 
@@ -706,6 +707,66 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds on a clock that never goes back."""
+        ...
+
+
+# --- what is shown to a monitoring system ----------------------------------------------------
+
+
+class Meter(Protocol):
+    """Counts what happens, for a monitoring system. No call raises, and none waits."""
+
+    def ended(
+        self, site: FinessET, target: str, kind: Kind, *, outcome: str, seconds: float
+    ) -> None:
+        """Count one attempt at a delivery that has ended, once that is on disk.
+
+        `outcome` is one of `dispatcher.service.outcomes`, `seconds` the time since the
+        message arrived.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a monitoring system is shown, as it was at `vitals.at`. It names no patient.
+
+    `endings` is by mailbox. `failing` are the mailboxes whose checks fail, and since when.
+    `unwritable_since` is when the ledger was last seen to take nothing; None: it takes.
+    """
+
+    vitals: Vitals
+    rules: RulesState
+    endings: Mapping[str, tuple[Ending, ...]] = field(default_factory=dict)
+    failing: Mapping[str, datetime] = field(default_factory=dict)
+    unwritable_since: datetime | None = None
+
+
+class Health(Protocol):
+    """Answers how the service is, from memory: no call waits for the work or the ledger."""
+
+    def figures(self) -> Figures | None:
+        """Return the last figures; None: there were none yet."""
+        ...
+
+    def dead(self) -> tuple[str, ...]:
+        """Return why the service does not live, as its watchdog sees it; empty: it does."""
+        ...
+
+    def unready(self) -> tuple[str, ...]:
+        """Return why certificates do not flow; empty: they do. Nothing names a patient."""
+        ...
+
+
+class Door(Protocol):
+    """Where a monitoring system asks."""
+
+    def open(self) -> None:
+        """Begin to answer, in threads of its own. Raises Unavailable when it cannot listen."""
+        ...
+
+    def close(self) -> None:
+        """Answer no more. Never raises."""
         ...
 
 

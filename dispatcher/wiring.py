@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -28,14 +29,23 @@ from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.systemd import SystemdNotifier
 from dispatcher.edges.watch import FileWatch
 from dispatcher.errors import ConfigInvalid, NotNow
-from dispatcher.ports import Destination, Mailbox, Paper, Supervisor
+from dispatcher.ports import (
+    Destination,
+    Door,
+    Finding,
+    Health,
+    Mailbox,
+    Meter,
+    Paper,
+    Supervisor,
+)
 from dispatcher.rules import RoutingFile, print_targets
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk, Policy, Purging, Reader
 from dispatcher.service.gate import target_of
 from dispatcher.service.moved import Moved
 from dispatcher.service.rulebook import Rulebook
-from dispatcher.settings import MailboxSettings, Settings
+from dispatcher.settings import MailboxSettings, MetricsSettings, Settings
 
 __all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
 
@@ -194,12 +204,16 @@ def reader(
 
 @contextmanager
 def open_desk(
-    chosen: Configuration, rules: Rulebook | None = None, *, serving: bool = False
+    chosen: Configuration,
+    rules: Rulebook | None = None,
+    *,
+    serving: bool = False,
+    meter: Meter | None = None,
 ) -> Iterator[Desk]:
     """Open everything that the work on mailboxes needs.
 
     `serving`: certificates are going to be printed, so that CUPS is to remember its
-    restarts from now on.
+    restarts from now on. `meter` counts what comes of deliveries.
     """
     in_force = rules or rulebook(chosen)
     with (
@@ -218,6 +232,7 @@ def open_desk(
             destinations.single,
             paper,
             {"print worker": server.at_work_for},
+            meter,
         )
 
 
@@ -261,6 +276,33 @@ def supervisor() -> Supervisor:
 def is_running(chosen: Configuration) -> bool:
     """Whether a service holds the ledger now."""
     return daemon_lock(chosen).is_held()
+
+
+class Window:
+    """Where a monitoring system looks in, as the settings want it."""
+
+    def __init__(self, settings: MetricsSettings) -> None:
+        # Who wants no figures does not pay for the library that writes them.
+        from dispatcher.edges import metrics  # noqa: PLC0415 - see above
+
+        self._host, self._port = settings.address
+        self._edge = metrics
+        self.meter = metrics.Exposition(version("sidep-dispatcher"))
+
+    def door(self, health: Health) -> Door:
+        """Return where it asks; it is not open yet."""
+        pages = self._edge.Pages(self.meter, health, CLOCK)
+        return self._edge.HttpDoor(self._host, self._port, pages)
+
+    def check(self) -> Finding:
+        """Return whether it could be opened now, or is already."""
+        return self._edge.HttpDoor(self._host, self._port, lambda *_: None).check()
+
+
+def window(chosen: Configuration) -> Window | None:
+    """Return where a monitoring system looks in; None: the settings want none."""
+    settings = chosen.settings.metrics
+    return None if settings is None else Window(settings)
 
 
 WithKeyword = tuple[Mailbox, str | None]

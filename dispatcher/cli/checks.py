@@ -46,6 +46,9 @@ def check(
     bad = print_findings(_files(chosen))
     bad = print_findings(_ledger(chosen)) or bad
     bad = print_findings(_clock()) or bad
+    window = wiring.window(chosen)
+    if window is not None:
+        bad = print_findings(iter([window.check()])) or bad
     bad = print_findings(_guarded(_targets(chosen))) or bad
     if not offline:
         bad = print_findings(_mailboxes(chosen)) or bad

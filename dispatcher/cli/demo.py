@@ -19,6 +19,7 @@ from dispatcher.cli.extras import need_demo
 from dispatcher.cli.options import AsJson
 from dispatcher.cli.rehearsal import Place
 from dispatcher.cli.screen import print_json
+from dispatcher.service.decisions import NotAsked
 from dispatcher.service.loop import Loops
 from dispatcher.service.rulebook import Rulebook
 
@@ -46,7 +47,7 @@ def demo(  # noqa: PLR0917 - typer reads every option from here
 ) -> None:
     """Rehearse a day of sixty sites: made-up certificates, faults, what became of them."""
     need_demo("the demo")
-    top = nullcontext(directory.resolve()) if directory else _passing_directory()
+    top = nullcontext(_new(directory)) if directory else _passing_directory()
     with (
         top as kept,
         rehearsal.laboratory(kept) as place,
@@ -62,6 +63,22 @@ def demo(  # noqa: PLR0917 - typer reads every option from here
     if directory is not None and not as_json:
         rehearsal_views.print_kept(directory.resolve())
     raise typer.Exit(Exit.DONE if report["as_meant"] == report["sent"] else Exit.ATTENTION)
+
+
+def _new(directory: Path) -> Path:
+    """Return a directory to keep everything in. Raises NotAsked when anything is in it.
+
+    The demo writes a dispatcher.yaml, a routing.yaml and a password of its own, and counts
+    what lies in the sites' folders: neither may meet those of somebody else.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        empty = not any(directory.iterdir())
+    except OSError as error:
+        raise NotAsked(f"--dir: {error.strerror}", hint="Name a directory to make.") from error
+    if not empty:
+        raise NotAsked("--dir: the directory is not empty", hint="Take a new one.")
+    return directory.resolve()
 
 
 @contextmanager

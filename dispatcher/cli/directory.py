@@ -30,7 +30,7 @@ from dispatcher.registry import mssante as mssante_file
 from dispatcher.registry.beginning import beginning
 from dispatcher.registry.changes import changes
 from dispatcher.registry.matching import choose
-from dispatcher.registry.oddities import Noted, is_cut_off
+from dispatcher.registry.oddities import Noted, not_whole
 from dispatcher.registry.review import Ours, SiteReview, review, site_review
 from dispatcher.registry.values import Directory, Register
 from dispatcher.service.decisions import NotAsked
@@ -270,7 +270,7 @@ def _read_mssante(path: Path) -> tuple[Directory, tuple[Noted, ...]]:
 
 def _ended(noted: Iterable[Noted], *, wrong: bool) -> typer.Exit:
     """Return the end of a command; no answer made from half a register is a good one."""
-    return typer.Exit(Exit.ATTENTION if wrong or is_cut_off(noted) else Exit.DONE)
+    return typer.Exit(Exit.ATTENTION if wrong or not_whole(noted) else Exit.DONE)
 
 
 def _why_shape(found: SiteReview, past: Json | None, noted: Iterable[Noted]) -> Json:

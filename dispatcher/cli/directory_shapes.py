@@ -10,8 +10,9 @@ from typing import Final
 from dispatcher.cli.shapes import Json
 from dispatcher.registry.changes import Change
 from dispatcher.registry.matching import Choice
-from dispatcher.registry.oddities import Noted, is_cut_off
-from dispatcher.registry.review import Remark, Review, SiteReview
+from dispatcher.registry.oddities import Noted, not_whole
+from dispatcher.registry.remarks import Remark
+from dispatcher.registry.review import Review, SiteReview
 from dispatcher.registry.values import Bal, Establishment
 
 
@@ -79,7 +80,7 @@ def review_shape(review: Review, noted: Sequence[Noted]) -> Json:
     """Return the document of `directory check --json`."""
     return {
         "legal_body": {"finess": str(review.legal_body), "name": review.name or None},
-        "wrong": review.wrong or is_cut_off(noted),
+        "wrong": review.wrong or not_whole(noted),
         "sites": [site_shape(site) for site in review.sites],
         "remarks": [remark_shape(remark) for remark in review.all_remarks],
         "oddities": [noted_shape(one) for one in noted],

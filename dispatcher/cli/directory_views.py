@@ -10,8 +10,9 @@ from dispatcher.cli.shapes import Json
 from dispatcher.ports import Finding
 from dispatcher.registry.changes import Change
 from dispatcher.registry.matching import Choice
-from dispatcher.registry.oddities import Noted, is_cut_off
-from dispatcher.registry.review import Flaw, Remark, Review, SiteReview
+from dispatcher.registry.oddities import Noted, not_whole
+from dispatcher.registry.remarks import Flaw, Remark
+from dispatcher.registry.review import Review, SiteReview
 
 
 def print_review(found: Review, noted: Sequence[Noted], *, compared: bool) -> None:
@@ -26,7 +27,7 @@ def print_review(found: Review, noted: Sequence[Noted], *, compared: bool) -> No
         empty="no site",
     )
     print_findings(_finding(remark) for remark in found.all_remarks)
-    if not found.wrong and not is_cut_off(noted):
+    if not found.wrong and not not_whole(noted):
         screen().print("[green]Nothing is wrong.[/]")
 
 
@@ -44,7 +45,7 @@ def _finding(remark: Remark) -> Finding:
 def print_noted(noted: Iterable[Noted]) -> None:
     """Print what is odd in the registers' files, beside the answer."""
     for one in noted:
-        level = "[red]problem[/]" if is_cut_off([one]) else "[yellow]warning[/]"
+        level = "[red]problem[/]" if not_whole([one]) else "[yellow]warning[/]"
         notes().print(f"{level} {plain(one)}", soft_wrap=True)
 
 
@@ -58,7 +59,9 @@ def print_why(found: SiteReview, past: Json | None) -> None:
         body = found.row.legal_body or "not given"
         where = ", ".join(filter(None, (found.row.category_name, found.row.town)))
         screen().print(plain(f"{where or 'No category'}. Legal body: {body}."))
-    screen().print(plain(_sentence(found.choice)))
+    # Of a legal body's number the sentence would speak as of a site's.
+    if all(remark.flaw is not Flaw.SWAPPED for remark in found.remarks):
+        screen().print(plain(_sentence(found.choice)))
     for bal in found.choice.passed_over:
         screen().print(
             plain(

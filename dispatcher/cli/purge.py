@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -14,16 +15,21 @@ from dispatcher.cli.decide import user
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dispatcher.cli.screen import local, notes, plain, print_json, print_table, screen
-from dispatcher.cli.shapes import Json
+from dispatcher.cli.shapes import Json, left_shape
 from dispatcher.core.ledger import Delivery, Entry
 from dispatcher.core.retention import term
 from dispatcher.errors import DispatcherError, NotNow, Refused, Unavailable
 from dispatcher.ports import Mailbox
 from dispatcher.service.decisions import NotAsked, Person
 from dispatcher.service.desk import Desk
-from dispatcher.service.purge import TOLD, Braked, Item, Plan, Report, items
+from dispatcher.service.purge import TOLD, Braked, Item, Plan, Report, items, lying
 from dispatcher.service.purge import brakes as remembered
 from dispatcher.service.purge.by_hand import carry_out, look
+from dispatcher.service.purge.copies import changed
+from dispatcher.service.purge.pages import Page
+
+# Why a copy stays that was due: it is the site's by now.
+_THEIRS = "changed-there"
 
 
 def register(app: typer.Typer) -> None:
@@ -149,7 +155,12 @@ def _show(looks: Sequence[_Look], desk: Desk, *, to_notes: bool = False) -> None
             plain(f"to be deleted: {count} {what} · mailbox {mailbox} · site {site} · {rule}"),
             soft_wrap=True,
         )
-    if not counts:
+    now = desk.clock.now()
+    lists = Counter(page.lane for page in lying(desk.ledger) if page.due_at <= now)
+    for (number, target), count in sorted(lists.items(), key=str):
+        text = f"to be deleted: {count} list(s) of the day in {target} · site {number}"
+        console.print(plain(text), soft_wrap=True)
+    if not counts and not lists:
         console.print("Nothing is to be deleted now.")
     for one in looks:
         for brake in sorted(one.braked.brakes, key=str) if one.braked else ():
@@ -171,21 +182,38 @@ def _group(entry: Entry, delivery: Delivery | None, desk: Desk) -> tuple[str, st
 def _print_kept(desk: Desk) -> None:
     now = desk.clock.now()
     left = [item for item in _items(desk) if not item.due.by(now)]
+    lists = [page for page in lying(desk.ledger) if page.due_at > now]
+    changed_there = changed(desk.ledger.changed_copies())
     print_table(
         "Kept (times in Europe/Paris)",
         ("id", "what", "site", "target", "until", "rule", "because"),
-        (
-            (
-                item.entry.id,
-                item.what.value,
-                item.entry.site,
-                item.delivery.target if item.delivery else "",
-                local(item.due.at),
-                item.term.rule,
-                item.due.why.value if item.due.why else "",
-            )
-            for item in left
-        ),
+        [
+            *(
+                (
+                    item.entry.id,
+                    item.what.value,
+                    item.entry.site,
+                    item.delivery.target if item.delivery else "",
+                    local(item.due.at),
+                    item.term.rule,
+                    item.due.why.value if item.due.why else "",
+                )
+                for item in left
+            ),
+            *(("", "list", *page.lane, local(page.due_at), "", "") for page in lists),
+            *(
+                (
+                    entry.id,
+                    "copy",
+                    delivery.site or entry.site,
+                    delivery.target,
+                    "",
+                    "",
+                    _THEIRS,
+                )
+                for entry, delivery in changed_there
+            ),
+        ],
         empty="nothing",
     )
 
@@ -209,7 +237,15 @@ def _preview_shape(looks: Sequence[_Look], desk: Desk) -> Json:
         ],
         "due": [_item_shape(item) for item in every if item.due.by(now)],
         "kept": [_item_shape(item) for item in every if not item.due.by(now)],
+        "lists": [_list_shape(page, now) for page in lying(desk.ledger)],
+        "left_on_sites": [left_shape(*pair) for pair in changed(desk.ledger.changed_copies())],
     }
+
+
+def _list_shape(page: Page, now: datetime) -> Json:
+    site, target = page.lane
+    due_at = page.due_at.isoformat()
+    return {"site": str(site), "target": target, "due_at": due_at, "due": page.due_at <= now}
 
 
 def _item_shape(item: Item) -> Json:

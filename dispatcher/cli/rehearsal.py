@@ -39,7 +39,7 @@ _DAY: Final = timedelta(hours=16)
 _SECONDS_A_DAY: Final = 12.0
 # Every fault that needs nothing but a mail, and what the choosy site's rules refuse.
 _FAULTS: Final = "all:1,target-refused:1"
-_REFUSED: Final = "non-conforme"
+REFUSED: Final = "non-conforme"
 # Of so many patients one is sent a certificate by MSSanté, with some to spare.
 _PATIENTS_A_MAIL: Final = 14
 
@@ -128,7 +128,7 @@ def _planned(place: Place, *, seed: int, count: int) -> tuple[datetime, Campaign
     sites = [site.number for site in place.region.sites]
     people = dossiers.population(seed, mails * _PATIENTS_A_MAIL, sites, now=now, start=day)
     receiver = campaign.Receiver(
-        frozenset({place.region.unrouted}), dict.fromkeys(place.region.choosy, _REFUSED)
+        frozenset({place.region.unrouted}), dict.fromkeys(place.region.choosy, REFUSED)
     )
     planned = campaign.plan(
         people,
@@ -214,7 +214,7 @@ lbm: {{name: LBM de démonstration, finess_ej: "990000903"}}
 profiles:
   desk:
     - {{name: folder, {folder}}}
-  choosy:                       # takes every result but `{_REFUSED}`
+  choosy:                       # takes every result but `{REFUSED}`
     - {{name: folder, {folder}, when: {{result: [positif, negatif, indetermine]}}}}
 sites:                          # {shown.unrouted} is missing: nobody has added it yet
 """

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dispatcher.cli.rehearsal import Place
+from dispatcher.cli.rehearsal import REFUSED, Place
 from dispatcher.cli.screen import plain, print_table, screen
 from dispatcher.cli.shapes import Json
 from dispatcher.core.certificate import HoldReason
+
+if TYPE_CHECKING:
+    from dispatcher.simulator.region import Region
 
 # What a person of IT or reception does first; docs/reasons.md says it at length.
 ADVICE: Final = {
@@ -104,6 +107,12 @@ def print_kept(top: Path) -> None:
     screen().print(f"Look on: sidep-dispatcher list --state held {config}", soft_wrap=True)
 
 
+def _known_of(shown: Region) -> str:
+    """Return the options that tell `simulate` what its report must expect of this routing."""
+    refusing = (f"--refuses {site}:{REFUSED}" for site in shown.choosy)
+    return " ".join((f"--unrouted {shown.unrouted}", *refusing))
+
+
 def print_served(place: Place) -> None:
     """Say how to reach the servers, and what to try."""
     servers, top = place.servers, plain(place.top)
@@ -122,7 +131,8 @@ def print_served(place: Place) -> None:
         f"  sidep-dispatcher release ID --reason 'vu avec le site' {config}",
         "  sidep-dispatcher simulate --patients 200 --seed 7 --faults all:1% \\",
         f"    --finess {plain(place.finess)} --mssante {plain(place.mssante)} \\",
-        f"    --smtp {servers.host}:{servers.smtp_port}",
+        f"    --smtp {servers.host}:{servers.smtp_port} \\",
+        f"    {_known_of(place.region)}",
     )
     for line in lines:
         screen().print(line, soft_wrap=True)

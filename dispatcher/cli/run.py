@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import signal
 import threading
+from collections.abc import Callable
 from typing import Annotated
 
 import structlog
@@ -16,15 +17,18 @@ from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dispatcher.cli.schedule import schedule
 from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import balance_shape
+from dispatcher.errors import DispatcherError
 from dispatcher.ports import Clock, Supervisor
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk
+from dispatcher.service.health import Health
 from dispatcher.service.keeper import Keeper
 from dispatcher.service.loop import Loops, MailboxLoop
 from dispatcher.service.once import Outcome, run_once
-from dispatcher.service.pulse import Pulses
+from dispatcher.service.pulse import Pulse, Pulses
 from dispatcher.service.rulebook import Rulebook
 from dispatcher.service.rules_watch import RulesWatch
+from dispatcher.service.showing import Showing
 from dispatcher.service.watch import check_balance
 
 _log = structlog.get_logger(__name__)
@@ -55,9 +59,11 @@ def run(
             _log.warning("setting_had_no_effect", what=sentence)
     supervisor = wiring.supervisor()
     rules = wiring.rulebook(chosen)
+    window = None if once else wiring.window(chosen)
+    meter = None if window is None else window.meter
     with (
         wiring.daemon_lock(chosen),
-        wiring.open_desk(chosen, rules, serving=True) as desk,
+        wiring.open_desk(chosen, rules, serving=True, meter=meter) as desk,
     ):
         rules.begin(desk.ledger)
         check_balance(desk.ledger)
@@ -66,7 +72,7 @@ def run(
         if once:
             outcome = run_once(mailboxes, desk)
         else:
-            serve(desk, mailboxes, rules, chosen=chosen, supervisor=supervisor)
+            serve(desk, mailboxes, rules, chosen=chosen, supervisor=supervisor, window=window)
         balance = check_balance(desk.ledger)
     if outcome is not None:
         _print_outcome(outcome, as_json=as_json)
@@ -81,6 +87,7 @@ def serve(
     *,
     chosen: wiring.Configuration,
     supervisor: Supervisor,
+    window: wiring.Window | None = None,
 ) -> None:
     """Run the loops until SIGTERM or SIGINT; take the rules anew on change and on SIGHUP."""
     # On SIGABRT, which is how a watchdog ends us: where each thread stood, no values.
@@ -94,24 +101,41 @@ def serve(
     loops.start()
     keeper.start()
     watch = _watch(rules, pulses, chosen, desk=desk, supervisor=supervisor)
+    shown = _shown(
+        window,
+        Health(
+            desk,
+            loops,
+            rules,
+            keeper=keeper,
+            pulses=pulses,
+            mailboxes=list(chosen.settings.mailboxes),
+        ),
+    )
     _log.info("service_started", mailboxes=len(mailboxes))
     supervisor.ready(f"{len(mailboxes)} mailbox(es)")
-    alive = pulses.add("signals")
-    broken = None
     try:
-        while broken is None and not asked.to_stop.wait(_LOOK):
-            alive.beat()
-            asked.pass_on(watch)
-            broken = loops.broken or keeper.broken
+        _wait(asked, pulses.add("signals"), watch, lambda: loops.broken or keeper.broken)
     finally:
         supervisor.stopping(_DRAIN + _AFTER)
         keeper.stop()
         watch.stop()
+        shown()
         scheduler.shutdown(wait=False)
         ended = _drained(loops, lists, desk.clock)
         _log.info("service_stopped", drained=ended)
-    if broken is not None:
-        raise broken
+
+
+def _wait(
+    asked: _Asked, alive: Pulse, watch: RulesWatch, broken: Callable[[], DispatcherError | None]
+) -> None:
+    """Return when the service is told to stop; raise what kept a part of it from going on."""
+    while not asked.to_stop.wait(_LOOK):
+        alive.beat()
+        asked.pass_on(watch)
+        error = broken()
+        if error is not None:
+            raise error
 
 
 def _watch(
@@ -127,6 +151,21 @@ def _watch(
     watch = RulesWatch(rules, pulse, clock=desk.clock, supervisor=supervisor)
     watch.start(wiring.hints(chosen, watch.hint))
     return watch
+
+
+def _shown(window: wiring.Window | None, health: Health) -> Callable[[], None]:
+    """Show how the service is, where somebody wants to look; return what ends that."""
+    if window is None:
+        return lambda: None
+    showing = Showing(window.door(health))
+    health.start()
+    showing.start()
+
+    def end() -> None:
+        health.stop()
+        showing.stop()
+
+    return end
 
 
 def _drained(loops: Loops, lists: DailyLists | None, clock: Clock) -> bool:

@@ -18,6 +18,12 @@ from dispatcher.service.assess import Assessment
 Json = dict[str, Any]
 
 
+def left_shape(entry: Entry, delivery: Delivery) -> Json:
+    """Return a copy that stays on its site because it was changed there."""
+    site = delivery.site or entry.site
+    return {"id": entry.id, "site": str(site or ""), "target": delivery.target}
+
+
 def entry_shape(entry: Entry) -> Json:
     """Return one line of `list --json`."""
     return {

@@ -135,7 +135,10 @@ def simulate(  # noqa: PLR0917 - typer reads every option from here
         unrouted=tuple(unrouted or ()),
         refuses=tuple(refuses or ()),
     )
+    if report_file is not None:
+        simulation_views.require_writable(report_file)
     document = simulation.run(wanted, server)
     simulation_views.write(document, report_file, as_json=as_json)
-    failed = document["failed"] or document["not_dealt"]
-    raise typer.Exit(Exit.ATTENTION if failed else Exit.DONE)
+    failed = any(document[name] for name in ("failed", "unsent", "not_dealt"))
+    sound = document["registers_whole"] and not failed
+    raise typer.Exit(Exit.DONE if sound else Exit.ATTENTION)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from dispatcher import wiring
+from dispatcher.cli.directory_views import print_noted
 from dispatcher.cli.screen import notes, plain
 from dispatcher.cli.shapes import Json
 from dispatcher.core.finess import SHAPE, FinessEJ, FinessET
@@ -21,6 +23,7 @@ from dispatcher.core.paris import PARIS
 from dispatcher.errors import ConfigInvalid
 from dispatcher.registry import finess, mssante
 from dispatcher.registry.matching import Choice, choose
+from dispatcher.registry.oddities import Noted, not_whole
 from dispatcher.registry.values import Directory, Establishment, Register
 
 if TYPE_CHECKING:
@@ -64,24 +67,31 @@ def run(wanted: Wanted, server: Server) -> Json:
 
     pace, receiver = _pace(wanted), _receiver(wanted)
     asyncio.run(sender.probe(server))
-    campaign = _planned(wanted, receiver)
-    return deliver(
-        campaign, server, seed=wanted.seed, pace=pace, connections=wanted.connections
+    campaign, noted = _planned(wanted, receiver)
+    print_noted(noted)
+    document = deliver(
+        campaign,
+        server,
+        seed=wanted.seed,
+        pace=pace,
+        connections=wanted.connections,
+        tells_when_interrupted=True,
     )
+    return {**document, "registers_whole": not not_whole(noted)}
 
 
 # --- what to send ------------------------------------------------------------------------
 
 
-def _planned(wanted: Wanted, receiver: Receiver) -> Campaign:
+def _planned(wanted: Wanted, receiver: Receiver) -> tuple[Campaign, tuple[Noted, ...]]:
     from dispatcher.simulator import campaign, mix  # noqa: PLC0415 - only with the extra
 
     dealt = mix.read(wanted.faults)
     with notes().status("reading the registers…"):
-        register, _ = finess.load(*wanted.finess)
-        directory, _ = mssante.load(wanted.mssante)
+        register, noted = finess.load(*wanted.finess)
+        directory, more = mssante.load(wanted.mssante)
     now = _now(wanted)
-    return campaign.plan(
+    planned = campaign.plan(
         _dossiers(wanted, register, now),
         _chooser(register, directory),
         dealt,
@@ -89,6 +99,7 @@ def _planned(wanted: Wanted, receiver: Receiver) -> Campaign:
         now=now,
         receiver=receiver,
     )
+    return planned, (*noted, *more)
 
 
 def _chooser(register: Register, directory: Directory) -> Callable[[FinessET], Choice]:
@@ -176,9 +187,19 @@ def _pace(wanted: Wanted) -> Pace:
 
 
 def deliver(
-    campaign: Campaign, server: Server, *, seed: int, pace: Pace, connections: int = 4
+    campaign: Campaign,
+    server: Server,
+    *,
+    seed: int,
+    pace: Pace,
+    connections: int = 4,
+    tells_when_interrupted: bool = False,
 ) -> Json:
-    """Send a campaign and return its report."""
+    """Send a campaign and return its report.
+
+    With `tells_when_interrupted` the first Ctrl-C lets the messages under way come to their
+    end, sends no other, and returns the report of what was sent; the second one ends it.
+    """
     from dispatcher.simulator import sender  # noqa: PLC0415 - only with the extra
     from dispatcher.simulator.report import Report  # noqa: PLC0415 - only with the extra
 
@@ -196,8 +217,28 @@ def deliver(
             report.note(place, under_way.pop(place), sent, wiring.CLOCK.now())
             tick()
 
-        asyncio.run(sender.stream(made(), server, note, connections=connections, pace=pace))
+        async def send() -> None:
+            stop = asyncio.Event()
+            if tells_when_interrupted:
+                _stop_at_interrupt(stop)
+            await sender.stream(
+                made(), server, note, connections=connections, pace=pace, stop=stop
+            )
+
+        asyncio.run(send())
     return report.document()
+
+
+def _stop_at_interrupt(stop: asyncio.Event) -> None:
+    """Let the first SIGINT ask for a stop; the next one interrupts as usual."""
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        notes().print("stopping after the messages that are under way; Ctrl-C again ends now")
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGINT, asked)
 
 
 @contextmanager

@@ -10,6 +10,15 @@ from dispatcher.cli.shapes import Json
 from dispatcher.errors import ConfigInvalid
 
 
+def require_writable(file: Path) -> None:
+    """Refuse a place where no report can be written, before anything is sent."""
+    try:
+        with file.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise ConfigInvalid((f"--report: {error.strerror}",)) from None
+
+
 def write(document: Json, file: Path | None, *, as_json: bool) -> None:
     """Write the report to its file, and tell people or programs."""
     if file is not None:
@@ -81,8 +90,13 @@ def _print_messages(document: Json) -> None:
         )
     for code, count in document["refused"].items():
         screen().print(f"[red]{count} message(s) were not taken: {_said(code)}[/]")
+    if document["unsent"]:
+        screen().print(f"[red]Interrupted: {document['unsent']} message(s) were not sent.[/]")
     for name, count in document["not_dealt"].items():
-        screen().print(f"[yellow]{name}: {count} fewer than asked for, too few patients[/]")
+        screen().print(
+            f"[yellow]{name}: {count} fewer than asked for; too few patients, or what it "
+            "needs is missing (see --list-faults)[/]"
+        )
 
 
 def _said(code: str) -> str:

@@ -13,7 +13,7 @@ from dispatcher import wiring
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dispatcher.cli.screen import local_text, plain, print_json, print_table, screen
-from dispatcher.cli.shapes import Json, balance_shape
+from dispatcher.cli.shapes import Json, balance_shape, left_shape
 from dispatcher.core.delivery import MAYBE_TWICE
 from dispatcher.core.ledger import Delivery, DeliveryState, Entry, State
 from dispatcher.core.vitals import LaneVitals, MailboxVitals
@@ -65,7 +65,7 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
         "difference": vital.balance.difference,
         "failing": sum(1 for e in entries if is_failing(e)),
         "removed_by_others": [e.id for e in unsettled if not e.present],
-        "left_on_sites": [_left_shape(e, d) for e, d in changed(ledger.changed_copies())],
+        "left_on_sites": [left_shape(e, d) for e, d in changed(ledger.changed_copies())],
         "maybe_printed_twice": [e.id for e in entries if _maybe_twice(e)],
         "held": dict(Counter(one.reason.value for one in vital.held)),
         "oldest_unsettled": None if oldest is None else _oldest_shape(oldest, now),
@@ -138,11 +138,6 @@ def _mailbox_shape(ledger: Ledger, box: MailboxVitals) -> Json:
 def _alarming(mailbox: Json) -> bool:
     """Whether a brake is an alarm; before the first purge it is only a question."""
     return bool(mailbox["brakes"]) and Brake.FIRST_PURGE.value not in mailbox["brakes"]
-
-
-def _left_shape(entry: Entry, delivery: Delivery) -> Json:
-    site = delivery.site or entry.site
-    return {"id": entry.id, "site": str(site or ""), "target": delivery.target}
 
 
 def _target_shape(ledger: Ledger, lane: LaneVitals, entries: Iterable[Entry]) -> Json:

@@ -11,7 +11,7 @@ from typing import Final
 from dispatcher.core.finess import FinessEJ, FinessET
 from dispatcher.registry.numbers import read_number
 from dispatcher.registry.oddities import Noted, Oddities, Oddity
-from dispatcher.registry.source import AGAIN, LIMITS, Limits, Lines, NotARegister, read
+from dispatcher.registry.source import AGAIN, Limits, Lines, NotARegister, read
 from dispatcher.registry.values import Establishment, LegalBody, Register
 
 _FIRST: Final = "finess;etalab;"
@@ -32,6 +32,9 @@ _NAME, _SIREN = 2, 20
 
 # A name may go over this many lines inside its quotes; more is a quote that nothing closes.
 _MOST_LINES: Final = 4
+
+# The national file has 100,000 rows and 25 MB.
+LIMITS: Final = Limits(size=200_000_000, lines=500_000)
 
 
 def load(*paths: Path, limits: Limits = LIMITS) -> tuple[Register, tuple[Noted, ...]]:

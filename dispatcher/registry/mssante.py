@@ -12,7 +12,7 @@ from typing import Final
 from dispatcher.core.finess import SHAPE
 from dispatcher.registry.numbers import read_number
 from dispatcher.registry.oddities import Noted, Oddities, Oddity
-from dispatcher.registry.source import AGAIN, LIMITS, Limits, Lines, NotARegister, read
+from dispatcher.registry.source import AGAIN, Limits, Lines, NotARegister, read
 from dispatcher.registry.values import BalKind, Directory, Stamp, has_mention, packed, stamp_of
 
 # The columns that decide, by their names in the header without accents, spaces and
@@ -29,6 +29,9 @@ _FINESS: Final = frozenset({"1", "FINESS"})
 # The usual address, in small letters, and what is still one.
 _USUAL: Final = re.compile(r"[0-9a-z._+'-]+@[0-9a-z.-]+", re.ASCII)
 _ADDRESS: Final = re.compile(r"[^\s@,;<>]+@[^\s@,;<>]+")
+
+# The national file has 540,000 lines and 90 MB.
+LIMITS: Final = Limits(size=500_000_000, lines=2_000_000)
 
 
 def load(path: Path, *, limits: Limits = LIMITS) -> tuple[Directory, tuple[Noted, ...]]:
@@ -140,7 +143,7 @@ class _Rows:
         if line.count("|") != self._bars and not self._mended(cells, line, at):
             return
         address = _plain(cells[header.address]).lower()
-        if not _ADDRESS.fullmatch(address):
+        if not (_ADDRESS.fullmatch(address) and address.isprintable()):
             self._oddities.add(Oddity.UNREADABLE_ADDRESS, at)
             return
         letters = self._letters(cells[header.kind], cells[header.service], at)

@@ -16,6 +16,7 @@ class Oddity(Enum):
     """Kinds, with what each one means for people."""
 
     CUT_OFF = "cut-off"
+    DAMAGED = "damaged"
     NOT_UTF8 = "not-utf-8"
     UNDECODABLE = "undecodable"
     NO_FIRST_LINE = "no-first-line"
@@ -40,6 +41,7 @@ class Oddity(Enum):
 
 _SENTENCES: Final = {
     Oddity.CUT_OFF: "the file ends in the middle of a row: download it again",
+    Oddity.DAMAGED: "a row with NUL bytes in it: left out; download the file again",
     Oddity.NOT_UTF8: "not UTF-8: read as Windows-1252",
     Oddity.UNDECODABLE: "a byte that is no character: shown as \N{REPLACEMENT CHARACTER}",
     Oddity.NO_FIRST_LINE: "the line `finess;etalab;…` is missing: is the file whole?",
@@ -81,9 +83,13 @@ class Oddities:
         self._file = file
         self._counts: dict[Oddity, int] = {}
         self._lines: dict[Oddity, list[int]] = {}
+        self._newest: dict[Oddity, int] = {}
 
     def add(self, oddity: Oddity, line: int) -> None:
-        """Count one more, on this line."""
+        """Count one more line; one that bears the same oddity twice counts once."""
+        if self._newest.get(oddity) == line:
+            return
+        self._newest[oddity] = line
         count = self._counts.get(oddity, 0)
         self._counts[oddity] = count + 1
         if count < _TOLD:
@@ -98,6 +104,9 @@ class Oddities:
         )
 
 
-def is_cut_off(noted: Iterable[Noted]) -> bool:
-    """Whether a file was read that ends in the middle of a row."""
-    return any(one.oddity is Oddity.CUT_OFF for one in noted)
+_NOT_WHOLE: Final = frozenset({Oddity.CUT_OFF, Oddity.DAMAGED})
+
+
+def not_whole(noted: Iterable[Noted]) -> bool:
+    """Whether a file was read of which a part is missing: no answer from it is a good one."""
+    return any(one.oddity in _NOT_WHOLE for one in noted)

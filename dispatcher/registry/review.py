@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
+from datetime import date
 
 from dispatcher.core.finess import FinessEJ, FinessET
+from dispatcher.registry.bal_review import bal_remarks
 from dispatcher.registry.matching import Choice, Route, choose
-from dispatcher.registry.values import Bal, BalKind, Directory, Establishment, Register, Stamp
-
-
-class Flaw(Enum):
-    """What a person should look at; these words are in the JSON and the CSV."""
-
-    NOT_ROUTED = "not-routed"
-    NOT_DECLARED = "not-declared"
-    CLOSED = "closed"
-    SWAPPED = "swapped"
-    SILENT = "silent"
-    ELSEWHERE = "goes-elsewhere"
-    OTHER_LEGAL_BODY = "other-legal-body"
-    UNUSUAL_MENTION = "unusual-mention"
-    BAL_NOT_LISTED = "bal-not-listed"
-    BAL_WITHOUT_NUMBER = "bal-without-number"
-    BAL_NOT_ORGANISATIONAL = "bal-not-organisational"
-    BAL_NOT_STAMPED = "bal-not-stamped"
-    LEGAL_BODY_UNKNOWN = "legal-body-unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """One thing to look at. `wrong`: certificates do not arrive, or need not; else a hint.
-
-    `site` or `bal` say what it is about; both are None for the legal body.
-    """
-
-    flaw: Flaw
-    what: str
-    hint: str
-    wrong: bool = True
-    site: FinessET | None = None
-    bal: str | None = None
+from dispatcher.registry.remarks import Flaw, Remark
+from dispatcher.registry.values import Directory, Establishment, Register
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +86,7 @@ def review(
         tuple(looker.site(number) for number in sorted(numbers)),
         (
             *_body_remarks(legal_body, register),
-            *_bal_remarks(ours, directory, {legal_body, *numbers}),
+            *bal_remarks(ours.bals, directory, {legal_body, *numbers}),
         ),
     )
 
@@ -153,12 +122,14 @@ class _Looker:
         return choice.address in self.ours.bals
 
     def _remarks(self, found: SiteReview) -> Iterator[Remark]:
+        if found.row is None:
+            yield from self._undeclared(found)
+        elif found.row.closed_on is not None:
+            yield _closed(found, found.row.closed_on)
         if found.routed:
             yield from self._routed(found)
-        elif found.routed is False:
-            yield from _unrouted(found)
-        elif found.choice.address is None and (row := found.row) and row.closed_on is None:
-            yield _silent(found, wrong=row.is_laboratory)
+        elif found.row is not None and found.row.closed_on is None:
+            yield from _unrouted(found, found.row)
         if found.choice.rests_on_case and found.routed is not False:
             yield Remark(
                 Flaw.UNUSUAL_MENTION,
@@ -170,47 +141,66 @@ class _Looker:
             )
 
     def _routed(self, found: SiteReview) -> Iterator[Remark]:
-        site = found.site
-        if found.row is None:
-            undeclared = self._undeclared(site)
-            yield undeclared
-            if undeclared.flaw is Flaw.SWAPPED or found.choice.address is None:
-                return
-        elif found.row.closed_on is not None:
-            yield Remark(
-                Flaw.CLOSED,
-                f"site {site}: routed, and closed on {found.row.closed_on} in the register",
-                "Remove it from routing.yaml, or make it an alias of the place that took over.",
-                site=site,
-            )
         if found.choice.address is None:
-            yield _silent(found)
-        elif found.ours is False:
+            # Of an undeclared one that has just been said.
+            if found.row is not None:
+                yield _silent(found)
+        elif found.ours is False and not self._is_swapped(found):
             yield _elsewhere(found)
         if found.row and self.legal_body not in {None, found.row.legal_body}:
             yield Remark(
                 Flaw.OTHER_LEGAL_BODY,
-                f"site {site}: its legal body is {found.row.legal_body or 'not given'}, not "
-                f"{self.legal_body}",
+                f"site {found.site}: its legal body is {found.row.legal_body or 'not given'}, "
+                f"not {self.legal_body}",
                 "A shared BAL serves the sites of its own legal body only.",
+                wrong=False,
+                site=found.site,
+            )
+
+    def _is_swapped(self, found: SiteReview) -> bool:
+        """Whether a legal body's number stands in a site's place."""
+        return found.row is None and self.register.is_legal_body(FinessEJ(found.site.number))
+
+    def _undeclared(self, found: SiteReview) -> Iterator[Remark]:
+        site = found.site
+        if self._is_swapped(found):
+            yield Remark(
+                Flaw.SWAPPED,
+                f"site {site}: this is the number of a legal body (EJ), not of a site (ET)",
+                "Write the FINESS ET of the place"
+                + (" in routing.yaml." if found.routed else "; `directory check` lists them."),
+                site=site,
+            )
+        elif site in self.ours.aliases:
+            yield Remark(
+                Flaw.NOT_DECLARED,
+                f"site {site}: a former number in routing.yaml, and no longer in the register",
+                "Nothing to do, unless tests are still sent under it.",
                 wrong=False,
                 site=site,
             )
-
-    def _undeclared(self, site: FinessET) -> Remark:
-        if self.register.is_legal_body(FinessEJ(site.number)):
-            return Remark(
-                Flaw.SWAPPED,
-                f"site {site}: this is the number of a legal body (EJ), not of a site (ET)",
-                "Write the FINESS ET of the place in routing.yaml.",
+        else:
+            routed = "routed, and " if found.routed else ""
+            yield Remark(
+                Flaw.NOT_DECLARED,
+                f"site {site}: {routed}not in the register: closed, mistyped, or too new",
+                "Compare the number; a former number belongs into the `aliases` of its place.",
                 site=site,
             )
-        return Remark(
-            Flaw.NOT_DECLARED,
-            f"site {site}: routed, and not in the register: closed, mistyped, or too new",
-            "Compare the number; a former number belongs into the `aliases` of its place.",
-            site=site,
-        )
+
+
+def _closed(found: SiteReview, closed_on: date) -> Remark:
+    routed = found.routed is True
+    return Remark(
+        Flaw.CLOSED,
+        f"site {found.site}: {'routed, and ' if routed else ''}closed on {closed_on} in the "
+        "register",
+        "Remove it from routing.yaml, or make it an alias of the place that took over."
+        if routed
+        else "Nothing to do, unless tests are still sent under its number.",
+        wrong=routed,
+        site=found.site,
+    )
 
 
 def _silent(found: SiteReview, *, wrong: bool = True) -> Remark:
@@ -237,14 +227,17 @@ def _elsewhere(found: SiteReview) -> Remark:
     )
 
 
-def _unrouted(found: SiteReview) -> Iterator[Remark]:
-    """A declared site that routing.yaml does not have; its category decides how grave it is.
+def _unrouted(found: SiteReview, row: Establishment) -> Iterator[Remark]:
+    """A declared open site that routing.yaml does not have; its category says how grave it is.
 
     Hospitals have dozens of establishments without a laboratory, and their laboratories
     have the hospital's category: those are hints, never silence.
     """
-    row = found.row
-    if row is None or row.closed_on is not None or found.ours is False:
+    if found.routed is None:
+        if found.choice.address is None:
+            yield _silent(found, wrong=row.is_laboratory)
+        return
+    if found.ours is False:
         return
     if found.choice.address is None and not row.is_laboratory:
         return
@@ -280,52 +273,3 @@ def _body_remarks(legal_body: FinessEJ, register: Register) -> Iterator[Remark]:
             f"the register has no site of the legal body {legal_body}",
             "Compare the number, and the date of the file.",
         )
-
-
-def _bal_remarks(
-    ours: Ours, directory: Directory, ours_are: Iterable[FinessET | FinessEJ]
-) -> Iterator[Remark]:
-    numbers = {one.number for one in ours_are}
-    for address in ours.bals:
-        remark = _bal_remark(address, directory.named(address), numbers)
-        if remark is not None:
-            yield remark
-
-
-def _bal_remark(address: str, lines: tuple[Bal, ...], numbers: set[str]) -> Remark | None:
-    if not lines:
-        return Remark(
-            Flaw.BAL_NOT_LISTED,
-            f"our BAL {address} is not in the directory: SI-DEP cannot find it",
-            "Ask the MSSanté operator to publish it; a new line takes a day or two.",
-            bal=address,
-        )
-    own = [line for line in lines if line.structure in numbers]
-    if not own:
-        carried = ", ".join(sorted({line.structure for line in lines} - {""})) or "none"
-        return Remark(
-            Flaw.BAL_WITHOUT_NUMBER,
-            f"our BAL {address} carries no number of ours (it carries: {carried})",
-            'Have "Identification Structure" set to the FINESS EJ (one BAL for all sites) or '
-            "ET (one for each).",
-            bal=address,
-        )
-    organisational = [line for line in own if line.kind is BalKind.ORGANISATIONAL]
-    if not organisational:
-        kinds = ", ".join(sorted({line.kind.value for line in own}))
-        return Remark(
-            Flaw.BAL_NOT_ORGANISATIONAL,
-            f"our BAL {address} is of type {kinds}; only organisational ones (ORG) count",
-            "Ask the MSSanté operator for an organisational BAL.",
-            bal=address,
-        )
-    if any(line.counts for line in organisational):
-        return None
-    near = any(line.stamp is Stamp.NEAR for line in organisational)
-    return Remark(
-        Flaw.BAL_NOT_STAMPED,
-        f"our BAL {address} does not bear the mention @SIDEP"
-        + (" (it bears one that is written in another way)" if near else ""),
-        'Have @SIDEP written into its "Service de rattachement".',
-        bal=address,
-    )

@@ -36,15 +36,13 @@ class NotARegister(Refused):
 class Limits:
     """The most that is read of one file, unpacked: bytes, lines, characters of a line.
 
-    The national directory has 90 MB and 540,000 lines; what is far larger was made to hurt.
+    What is several times as large as the national file was made to hurt; it is put down
+    while the memory is still a small machine's.
     """
 
-    size: int = 1_000_000_000
-    lines: int = 5_000_000
+    size: int
+    lines: int
     line: int = 100_000
-
-
-LIMITS: Final = Limits()
 
 
 class Lines:
@@ -52,7 +50,8 @@ class Lines:
 
     `number` is that of the line handed out last; `open_end` whether that line is the last
     one and no line break follows it. Raises UnicodeDecodeError where the text is not in
-    the encoding; in Windows-1252 an undefined byte becomes a sign and an oddity.
+    the encoding; in Windows-1252 an undefined byte becomes a sign and an oddity. A line with
+    a NUL in it, which a broken download or disk leaves, is an oddity and not handed out.
     """
 
     def __init__(
@@ -73,18 +72,30 @@ class Lines:
         pending = ""
         while chunk := self._stream.read():
             found = (pending + self._decoder.decode(chunk)).split("\n")
+            # Half a million lines: they are looked at one by one only where there is cause.
+            suspect = self._lenient or b"\0" in chunk or "\0" in pending
             pending = found.pop()
             for line in found:
                 self.number += 1
-                if self._lenient and "\ufffd" in line:
-                    self._oddities.add(Oddity.UNDECODABLE, self.number)
+                if suspect and self._is_damaged(line):
+                    continue
                 yield line
             self._refuse_monsters(pending)
         pending += self._rest()
         if pending:
             self.number += 1
             self.open_end = True
-            yield pending
+            if not self._is_damaged(pending):
+                yield pending
+
+    def _is_damaged(self, line: str) -> bool:
+        """Note bytes that no text has; whether nothing of the line can be believed."""
+        if self._lenient and "\ufffd" in line:
+            self._oddities.add(Oddity.UNDECODABLE, self.number)
+        if "\0" not in line:
+            return False
+        self._oddities.add(Oddity.DAMAGED, self.number)
+        return True
 
     def _refuse_monsters(self, pending: str) -> None:
         if len(pending) > self._limits.line:
@@ -106,7 +117,7 @@ def read(
     *,
     begins: Callable[[str], bool],
     parse: Callable[[Lines, Oddities], T],
-    limits: Limits = LIMITS,
+    limits: Limits,
 ) -> tuple[T, Oddities]:
     """Return what `parse` makes of a file's lines, and what was odd.
 

@@ -13,7 +13,7 @@ from dispatcher.core.ledger import Identity
 from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Months, Span, Terms
 from dispatcher.core.routing import Rules
-from dispatcher.ports import Apart, Clock, Destination, Inspector, Ledger, Paper
+from dispatcher.ports import Apart, Clock, Destination, Inspector, Ledger, Meter, Paper
 
 
 class FindDestination(Protocol):
@@ -77,7 +77,7 @@ class Desk:
     which come once, whatever the copies of a certificate; without it they are the same.
     `paper` returns what draws such pages; without it there are none. `helpers` are shared
     by the mailboxes and tell for how many seconds they have been at one piece of work; a
-    name for each.
+    name for each. `meter` counts what comes of deliveries, where somebody wants to know.
     """
 
     ledger: Ledger
@@ -87,6 +87,7 @@ class Desk:
     single: FindDestination | None = None
     paper: Callable[[], Paper] | None = None
     helpers: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    meter: Meter | None = None
 
     @property
     def policy(self) -> Policy:

@@ -27,6 +27,7 @@ from dispatcher.service.desk import Desk
 from dispatcher.service.gate import target_of, wait_for
 from dispatcher.service.hindrance import Overdue
 from dispatcher.service.lanes import Ended, Lane, Lanes
+from dispatcher.service.outcomes import outcome
 from dispatcher.service.separators import Separators
 
 _log = structlog.get_logger(__name__)
@@ -289,12 +290,22 @@ class Dispatch:
         ended = [(self._under_way.pop(one.lane), one) for one in group]
         if not ended:
             return []
-        entries = []
+        recorded: list[tuple[Job, Entry]] = []
         with self._desk.ledger.writing() as writer:
             for (jobs, record), one in ended:
                 for job, answer in zip(jobs, _answers(one, len(jobs)), strict=True):
-                    entries.append(record(writer, job, answer))
-        return entries
+                    recorded.append((job, record(writer, job, answer)))
+        for job, entry in recorded:
+            self._count(job, entry)
+        return [entry for _, entry in recorded]
+
+    def _count(self, job: Job, entry: Entry) -> None:
+        """Tell the meter what an attempt came to, after its commit."""
+        word = outcome(job.delivery, entry)
+        if self._desk.meter is None or word is None:
+            return
+        seconds = (self._desk.clock.now() - entry.received_at).total_seconds()
+        self._desk.meter.ended(*job.lane, job.delivery.kind, outcome=word, seconds=seconds)
 
     def _delivered(self, writer: Writer, job: Job, answer: Answer) -> Entry:
         match answer:

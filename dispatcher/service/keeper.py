@@ -51,6 +51,10 @@ class Keeper:
         self._ended = threading.Event()
         self.broken: DispatcherError | None = None
 
+    def stuck(self) -> tuple[Stuck, ...]:
+        """Return the parts that make no progress now. From any thread; asks nobody."""
+        return self._pulses.stuck(self._step)
+
     def start(self) -> None:
         """Begin to look."""
         threading.Thread(target=self._work, name="keeper", daemon=True).start()
@@ -63,7 +67,7 @@ class Keeper:
         """Look once: feed the supervisor's watchdog, or say who is stuck."""
         overslept = self._overslept()
         self._ask_ledger()
-        stuck = () if overslept else self._pulses.stuck(self._step)
+        stuck = () if overslept else self.stuck()
         if stuck:
             self._supervisor_is_told(stuck)
         else:

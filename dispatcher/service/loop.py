@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -18,7 +19,7 @@ from dispatcher.errors import (
     Unavailable,
     place_of,
 )
-from dispatcher.ports import Mailbox
+from dispatcher.ports import Ending, Mailbox
 from dispatcher.service.desk import Desk
 from dispatcher.service.pulse import AttendedMailbox, Pulse
 from dispatcher.service.round import Round
@@ -34,6 +35,8 @@ _FIRST_ASK: Final = 2.0
 _LAST_ASK: Final = 30.0
 # The longest wait for mail: a full check runs all the same (IDLE is only a hint).
 _LONGEST_WAIT: Final = 540.0
+# One failed check is a hiccup that is over within a second.
+_FAILING: Final = 2
 
 
 class MailboxLoop:
@@ -48,6 +51,7 @@ class MailboxLoop:
         self._round = Round(self._mailbox, desk, keyword=keyword)
         self._stop = threading.Event()
         self._failures = 0
+        self._failed_at: datetime | None = None
         self._seen = -1
         self._asks_in = _FIRST_ASK
         self.broken: DispatcherError | None = None
@@ -56,6 +60,15 @@ class MailboxLoop:
     def name(self) -> str:
         """Name of the mailbox."""
         return self._mailbox.name
+
+    @property
+    def failing_since(self) -> datetime | None:
+        """When its checks began to fail; None: the last one was good, or failed for once."""
+        return self._failed_at if self._failures >= _FAILING else None
+
+    def endings(self) -> tuple[Ending, ...]:
+        """See `Mailbox.endings`. From any thread."""
+        return self._mailbox.endings()
 
     def run(self) -> None:
         """Work until `stop`. Returns early only when the program contradicts itself."""
@@ -144,6 +157,8 @@ class MailboxLoop:
     def _failed(self, error: DispatcherError) -> None:
         """Report the first failure of a row; the rest would only repeat it."""
         self._failures += 1
+        if self._failures == 1:
+            self._failed_at = self._desk.clock.now()
         report = _log.error if self._failures == 1 else _log.debug
         report(
             "mailbox_check_failed",
@@ -218,6 +233,15 @@ class Loops:
                 # It ends by itself only when it is told to, or by a bug outside its turns.
                 return InvariantBroken(f"the work on the mailbox {loop.name} has ended")
         return None
+
+    def failing(self) -> dict[str, datetime]:
+        """Return the mailboxes whose checks fail, and since when."""
+        found = {loop.name: loop.failing_since for loop in self._loops}
+        return {name: since for name, since in found.items() if since is not None}
+
+    def endings(self) -> dict[str, tuple[Ending, ...]]:
+        """Return what each mailbox's login rests on and when it ends."""
+        return {loop.name: loop.endings() for loop in self._loops}
 
     def wake(self) -> None:
         """Let every mailbox be looked at now."""

@@ -333,9 +333,14 @@ class MetricsSettings(_Section):
 
     listen: values.Listen = Field(
         default="127.0.0.1:9464",
-        description="Address and port.",
+        description="A loopback address and a port; IPv6 in brackets.",
         examples=['"127.0.0.1:9464"'],
     )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host, without brackets, and port."""
+        return values.endpoint(self.listen, "")
 
 
 class LogFormat(Enum):

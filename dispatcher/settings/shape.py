@@ -117,8 +117,6 @@ class Settings(BaseSettings):
     def _unused(self) -> Iterator[str]:
         if self.alerts is not None:
             yield "alerts: checked, not used by this version: no mail is sent"
-        if self.metrics is not None:
-            yield "metrics: checked, not used by this version: nothing listens"
 
     def warnings(self) -> tuple[str, ...]:
         """Return one sentence for each setting that is allowed and yet strange."""

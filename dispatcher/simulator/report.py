@@ -41,6 +41,11 @@ class Report:
         """Return how many messages the server did not take."""
         return sum(not line["sent"]["accepted"] for line in self.lines.values())
 
+    @property
+    def unsent(self) -> int:
+        """Return how many messages were never tried, because somebody interrupted."""
+        return self.campaign.size - len(self.lines)
+
     def _refused(self) -> Json:
         codes = (line["sent"] for line in self.lines.values())
         return dict(Counter(str(one["code"]) for one in codes if not one["accepted"]))
@@ -57,6 +62,7 @@ class Report:
             "silent": self.silent(),
             "faults": dict(Counter(line["case"] for line in messages).most_common()),
             "not_dealt": dict(self.campaign.dealt.left_over),
+            "unsent": self.unsent,
             "failed": self.failed,
             "refused": self._refused(),
             "balance": balance(messages),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
@@ -120,24 +120,27 @@ async def stream(
     connections: int = CONNECTIONS,
     attempts: int = ATTEMPTS,
     pace: Pace | None = None,
+    stop: asyncio.Event | None = None,
 ) -> None:
     """Send messages as they are made, and tell the end of each with its place.
 
     They go out in their order, over several connections; those of one lane each after the
-    end of the one before.
+    end of the one before. Once `stop` is set no other message goes out; what is under way
+    comes to its end, and the rest is not told of.
     """
     waiting = iter(enumerate(sendings))
     door, lanes, clock = Door(server), _Lanes(), asyncio.get_running_loop().time
     turns, began = pace or AtOnce(), clock()
+    stopped = stop or asyncio.Event()
 
     async def work() -> None:
         line = Line(door, attempts)
         try:
             async for place, sending in _each(waiting):
                 async with lanes.after(sending.lane):
-                    await asyncio.sleep(
-                        max(0.0, turns.wait_for(place, sending, clock() - began))
-                    )
+                    wait = turns.wait_for(place, sending, clock() - began)
+                    if await _is_set_within(stopped, wait):
+                        return
                     note(place, await line.send(sending))
         finally:
             await line.close()
@@ -152,6 +155,14 @@ async def _each(waiting: Iterator[_T]) -> AsyncIterator[_T]:
     for one in waiting:
         yield one
         await asyncio.sleep(0)
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait so long, or until the event; whether it is set."""
+    if seconds > 0:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
 
 
 class _Lanes:

@@ -15,6 +15,7 @@ from datetime import timedelta
 import pytest
 
 from dispatcher.core.certificate import Facts, Result
+from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Terms, due_at
 from dispatcher.edges.clock import SystemClock
 from dispatcher.simulator import foreign, scenario
@@ -197,6 +198,33 @@ def test_a_legal_hold_is_told_and_kept_by_every_command(
     rows = list(csv.DictReader(io.StringIO(exported)))
     assert [r["verb"] for r in rows if r["by"]] == ["hold", "purge", "hold"]
     assert Counter(r["what"] for r in rows if r["verb"] == "removed") == {"mail": 3, "copy": 3}
+
+
+def test_a_preview_tells_of_lists_and_of_what_a_site_changed(
+    laboratory: Laboratory, bal: Bal, secrets: Secrets
+) -> None:
+    sendings = scenario.certificates(14, 2, [next(iter(SITES))], SystemClock().now())
+    secrets.add(sendings)
+    usual(laboratory)
+    bal.deliver(*(s.raw for s in sendings))
+    laboratory.once()
+    site = str(sendings[0].truth.site)
+    today = f"{SystemClock().now().astimezone(PARIS):%Y-%m-%d}"
+    assert laboratory.command("bordereau", "--site", site, "--date", today).status == 0
+    edited, *_ = (path for path in laboratory.folder(site).glob(f"{site}_*"))
+    edited.write_bytes(b"written over by somebody")
+    shown = laboratory.command("purge", "--dry-run", "--json").document
+    assert [(one["site"], one["due"]) for one in shown["lists"]] == [(site, False)]
+    assert shown["left_on_sites"] == []
+    laboratory.ahead = "+187d"
+    ended = laboratory.command("purge", "--confirm")
+    assert "1 list(s) of the day in dossier" in ended.out
+    assert list(laboratory.files(site)) == [edited.name]
+    ended = laboratory.command("purge", "--dry-run", "--json")
+    shown = ended.document
+    assert (shown["due"], shown["kept"], shown["lists"]) == ([], [], [])
+    assert [one["site"] for one in shown["left_on_sites"]] == [site]
+    assert "changed-there" in laboratory.command("purge", "--dry-run").out
 
 
 def test_the_trail_is_safe_to_open_in_a_spreadsheet(

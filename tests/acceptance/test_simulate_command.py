@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import imaplib
 import io
 import json
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,7 +23,9 @@ from dispatcher.cli.rehearsal_views import ADVICE
 from dispatcher.core.certificate import HoldReason
 from dispatcher.simulator import faults, region
 from dispatcher.simulator.embedded import PASSWORD, EmbeddedServers
-from tests.acceptance.laboratory import PROGRAM, Ended
+from tests.acceptance.laboratory import DEADLINE, PROGRAM, Ended
+
+EVERYBODY = ("--without-contact", "100", "--ej", region.LEGAL_BODY)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,13 @@ class Bench:
         place = smtp or f"{self.servers.host}:{self.servers.smtp_port}"
         registers = ("--finess", str(self.top / "f.csv"), "--mssante", str(self.top / "m.txt"))
         return command("simulate", *registers, "--smtp", place, *words)
+
+    def messages(self, bal: str) -> int:
+        """Return how many messages lie in a BAL."""
+        with imaplib.IMAP4(self.servers.host, self.servers.imap_port) as session:
+            session.login(bal, PASSWORD)
+            _, counts = session.select(readonly=True)
+            return int(counts[0] or b"0")
 
 
 def command(*words: str) -> Ended:
@@ -182,6 +193,55 @@ def test_patients_of_a_file_are_sent_with_the_faults_that_they_ask_for(
     }
 
 
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_sent(
+    bench: Bench, tmp_path: Path
+) -> None:
+    before = bench.messages(region.SHARED_BAL)
+    for place in (tmp_path, tmp_path / "absent" / "report.json"):
+        ended = bench.simulate("--patients", "5", *EVERYBODY, "--report", str(place))
+        assert (ended.status, "--report" in ended.err) == (78, True)
+    assert bench.messages(region.SHARED_BAL) == before
+
+
+def test_half_a_register_is_told_and_is_no_good_end(bench: Bench, tmp_path: Path) -> None:
+    half = tmp_path / "half.csv"
+    half.write_text((bench.top / "f.csv").read_text(encoding="utf-8")[:-60], encoding="utf-8")
+    ended = bench.simulate("--patients", "2", *EVERYBODY, "--finess", str(half), "--json")
+    assert (ended.status, ended.document["failed"]) == (1, 0)
+    assert ended.document["registers_whole"] is False
+    assert "half.csv: the file ends in the middle of a row" in ended.err
+    whole = bench.simulate("--patients", "2", *EVERYBODY, "--json")
+    assert (whole.status, whole.document["registers_whole"]) == (0, True)
+
+
+def test_an_interrupted_sending_reports_what_was_sent(bench: Bench, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    before = bench.messages(region.SHARED_BAL)
+    process = subprocess.Popen(
+        [
+            *(*PROGRAM, "simulate", "--patients", "5000", *EVERYBODY, "--rate", "5/s"),
+            *("--finess", str(bench.top / "f.csv"), "--mssante", str(bench.top / "m.txt")),
+            *("--smtp", f"{bench.servers.host}:{bench.servers.smtp_port}"),
+            *("--report", str(report)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + DEADLINE
+    while bench.messages(region.SHARED_BAL) == before and time.monotonic() < until:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=DEADLINE)
+    found = json.loads(report.read_text(encoding="utf-8"))
+    assert (process.returncode, found["failed"]) == (1, 0), err
+    assert found["balance"]["received"] > 0
+    assert found["unsent"] > 1000
+    assert f"{found['unsent']} message(s) were not sent" in out
+    sent = [one for one in found["messages"] if one["bal"] == region.SHARED_BAL]
+    assert bench.messages(region.SHARED_BAL) - before == len(sent)
+
+
 def test_a_bal_that_the_server_does_not_know_is_told_and_counts_as_not_sent(
     bench: Bench,
 ) -> None:
@@ -214,6 +274,16 @@ def test_there_is_advice_for_every_reason() -> None:
 # --- the rehearsal -----------------------------------------------------------------------
 
 
+def test_a_rehearsal_writes_over_nothing(tmp_path: Path) -> None:
+    mine = tmp_path / "dispatcher.yaml"
+    mine.write_text("mine", encoding="utf-8")
+    for place, says in ((tmp_path, "not empty"), (mine, "--dir")):
+        ended = command("demo", "--count", "1", "--dir", str(place))
+        assert (ended.status, says in ended.err) == (64, True), ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["dispatcher.yaml"]
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
 @pytest.mark.slow
 def test_a_rehearsal_ends_as_meant_stays_open_and_ends_cleanly(tmp_path: Path) -> None:
     top = tmp_path / "lab"
@@ -236,14 +306,7 @@ def test_a_rehearsal_ends_as_meant_stays_open_and_ends_cleanly(tmp_path: Path) -
         config = str(top / "dispatcher.yaml")
         status = command("status", "--json", "--config", config).document
         assert status["difference"] == 0
-        place = re.search(r"SMTP +(\S+),", told)
-        assert place is not None
-        sent = command(
-            *("simulate", "--patients", "1", "--without-contact", "100", "--json"),
-            *("--ej", "990000903", "--finess", str(top / "finess.csv")),
-            *("--mssante", str(top / "mssante.txt"), "--smtp", place[1]),
-        )
-        assert sent.document["failed"] == 0
+        assert_the_printed_command_agrees(lines, status["balance"], config)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
@@ -251,10 +314,29 @@ def test_a_rehearsal_ends_as_meant_stays_open_and_ends_cleanly(tmp_path: Path) -
         process.stdout.close()
 
 
+def assert_the_printed_command_agrees(
+    lines: list[str], before: Mapping[str, int], config: str
+) -> None:
+    """Send by the command that was printed; the dispatcher comes to what its report says."""
+    start = next(place for place, line in enumerate(lines) if " simulate " in line)
+    words = " ".join(lines[start:]).replace("\\", "").split()[1:]
+    sent = command(*words, "--without-contact", "100", "--faults", "none", "--json").document
+    assert (sent["failed"], sent["unsent"]) == (0, 0)
+    assert sent["balance"]["held"] > 0, "at the site that is not routed, or for the result"
+    until, found = time.monotonic() + 3 * DEADLINE, dict(before)
+    while time.monotonic() < until:
+        found = command("status", "--json", "--config", config).document["balance"]
+        arrived = found["received"] - before["received"] == sent["balance"]["received"]
+        if arrived and not found["pending"]:
+            break
+    for name in ("received", "delivered", "held", "duplicate"):
+        assert found[name] - before[name] == sent["balance"][name], name
+
+
 def until_served(process: subprocess.Popen[str]) -> Iterator[str]:
     """Yield what is printed until the laboratory stays open."""
     assert process.stdout is not None
     for line in process.stdout:
         yield line.rstrip("\n")
-        if line.startswith("    --smtp"):
+        if line.startswith("    --unrouted"):
             return

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import typer
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
 
 from dispatcher import rules, settings
 from dispatcher.cli.main import app
@@ -22,6 +26,7 @@ from dispatcher.core.ledger import (
 from dispatcher.edges import log
 from dispatcher.settings.secret import variable
 from tests.architecture.manual import man_page
+from tests.fakes.figures_samples import NOW, exposition, full
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = ROOT / "docs"
@@ -32,6 +37,7 @@ _NOTICE: Final = "<!-- Made from the code by `make docs`; changes by hand are lo
 def pages() -> Mapping[Path, str]:
     """Return every generated page with the text that it must have."""
     architecture, events = DOCS / "architecture.md", DOCS / "reference" / "events.md"
+    monitoring = DOCS / "monitoring" / "README.md"
     return {
         DOCS / "reference" / "cli.md": command_page(),
         DOCS / "reference" / "settings.md": settings_page(),
@@ -39,7 +45,39 @@ def pages() -> Mapping[Path, str]:
         DOCS / "man" / "sidep-dispatcher.1": man_page(commands()),
         architecture: with_diagrams(architecture.read_text(encoding="utf-8")),
         events: with_keys(events.read_text(encoding="utf-8")),
+        monitoring: with_figures(monitoring.read_text(encoding="utf-8")),
     }
+
+
+# --- figures ------------------------------------------------------------------------------
+
+FIGURES: Final = "figures: made by `make docs`"
+
+
+def with_figures(text: str) -> str:
+    """Return the page on monitoring with the table of all figures in it."""
+    lines = ["| figure | type | labels | means |", "| --- | --- | --- | --- |"]
+    for family in families():
+        labels = sorted({name for sample in family.samples for name in sample.labels} - {"le"})
+        name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+        lines.append(
+            f"| `{name}` | {family.type} | {', '.join(labels)} | {family.documentation} |"
+        )
+    table = "\n".join(lines)
+    return re.sub(
+        rf"(<!-- {re.escape(FIGURES)} -->\n).*?(<!-- end -->)",
+        lambda match: f"{match[1]}{table}\n{match[2]}",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def families() -> list[Metric]:
+    """Return every family that /metrics shows of ours, read as Prometheus reads them."""
+    accept = "application/openmetrics-text; version=1.0.0"
+    page = exposition().text(full(), NOW, accept)[0].decode()
+    found = openmetrics_families(page)  # type: ignore[no-untyped-call]  # the library's
+    return [one for one in found if one.name.startswith("sidep_dispatcher")]
 
 
 # --- commands -----------------------------------------------------------------------------

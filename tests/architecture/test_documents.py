@@ -20,7 +20,7 @@ from dispatcher.core.certificate import HoldReason
 from dispatcher.core.ledger import State
 from dispatcher.edges import log
 from dispatcher.registry.matching import Why
-from dispatcher.registry.review import Flaw
+from dispatcher.registry.remarks import Flaw
 from tests.architecture.generate import DOCS, ROOT, commands, settings_keys
 from tests.architecture.texts import (
     blocks,
@@ -300,6 +300,8 @@ _PAST: Final = frozenset(
         "made",
         "took",
         "kept",
+        "found",
+        "held",
     }
 )
 

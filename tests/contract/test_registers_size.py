@@ -1,4 +1,4 @@
-"""The whole nation's registers fit into little memory, and take no age."""
+"""The whole nation's registers fit into little memory, and take little of the processor."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.registers import (
 
 # Megabytes at the peak, the interpreter included.
 MEMORY = 200
-# Other work may share the machine; `bench/registry.py` prints the true figure.
-SECONDS = 60
+# Of the processor: how long that takes depends on who else is at work on the machine.
+SECONDS = 10
 
 
 @pytest.mark.slow
@@ -29,7 +29,7 @@ SECONDS = 60
         pytest.param("mssante", national_directory, DIRECTORY_LINES, id="directory"),
     ],
 )
-def test_a_register_of_the_national_size_is_read_in_little_memory(
+def test_a_register_of_the_national_size_is_read_with_little(
     tmp_path: Path, which: str, write: Callable[[Path], None], rows: int
 ) -> None:
     path = tmp_path / which
@@ -38,4 +38,4 @@ def test_a_register_of_the_national_size_is_read_in_little_memory(
     path.unlink()
     assert found.rows == rows
     assert found.rss_mb < MEMORY
-    assert found.seconds < SECONDS
+    assert found.cpu_seconds < SECONDS

@@ -237,6 +237,26 @@ def test_messages_are_made_only_as_they_are_sent() -> None:
     assert max(ahead) <= 4, "never much more than what is on its way"
 
 
+def test_once_stopped_no_other_message_goes_out_and_none_is_cut_short() -> None:
+    peer, told = Peer(), []
+
+    async def both() -> None:
+        stop = asyncio.Event()
+
+        def note(_place: int, sent: Sent) -> None:
+            told.append(sent)
+            stop.set()
+
+        async with peer.listening() as server:
+            # Without the stop the second message would go out after an hour.
+            pace = Rate(1 / 3600)
+            await sender.stream(small(9), server, note, connections=2, pace=pace, stop=stop)
+
+    asyncio.run(both())
+    assert [one.code for one in told] == [250]
+    assert len(peer.taken) == 1
+
+
 def test_a_rate_gives_each_message_its_turn() -> None:
     one = built("sent-again")
     assert [Rate(4.0).wait_for(n, one, 0.5) for n in (0, 2, 6)] == [-0.5, 0.0, 1.0]

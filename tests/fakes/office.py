@@ -9,7 +9,7 @@ from functools import cache
 from dispatcher.core.certificate import PdfText, Reading, read
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Kind, Rules, Site, Target
-from dispatcher.ports import Destination, Ledger, Mailbox
+from dispatcher.ports import Destination, Ledger, Mailbox, Meter
 from dispatcher.service.desk import Desk, Policy, Reader
 from dispatcher.service.round import Round
 from dispatcher.simulator import scenario
@@ -66,6 +66,7 @@ class Office:
     rules: Rules = field(default_factory=rules)
     policy: Policy = field(default_factory=lambda: Policy(SENDERS, PdfText.OFF))
     destinations: dict[tuple[FinessET, str], Destination] = field(default_factory=dict)
+    meter: Meter | None = None
     ledger: MemoryLedger = field(init=False)
     asked_by: set[str] = field(default_factory=set)
 
@@ -88,6 +89,7 @@ class Office:
             self.clock,
             Reader(self.inspector, self.apart, lambda: self.rules, self.policy),
             self._destination,
+            meter=self.meter,
         )
 
     def _destination(self, site: FinessET, name: str, rules: str = "") -> Destination | None:

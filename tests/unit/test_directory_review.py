@@ -13,7 +13,8 @@ from dispatcher.core.finess import FinessEJ, FinessET
 from dispatcher.registry.beginning import beginning
 from dispatcher.registry.changes import changes
 from dispatcher.registry.matching import Why, choose
-from dispatcher.registry.review import Flaw, Ours, Review, review, site_review
+from dispatcher.registry.remarks import Flaw
+from dispatcher.registry.review import Ours, Review, review, site_review
 from dispatcher.registry.values import (
     Bal,
     BalKind,
@@ -147,7 +148,7 @@ def test_nothing_is_wrong_where_every_site_is_routed_and_served_by_our_bal() -> 
         ),
         pytest.param(
             Register.of(site(MAIRIE), site(GARE, closed_on=date(2024, 1, 31))), [SHARED],
-            ours(MAIRIE), {},
+            ours(MAIRIE), {str(GARE): [("closed", False)]},
             id="a closed site that is not routed",
         ),
         pytest.param(
@@ -249,6 +250,30 @@ def test_one_site_is_reviewed_whatever_its_legal_body() -> None:
     found = site_review(GARE, register, Directory.of(SHARED), ours=ours(GARE))
     assert [remark.flaw for remark in found.remarks] == [Flaw.SILENT]
     assert found.choice.why is Why.NO_BAL
+
+
+@pytest.mark.parametrize(
+    ("number", "side", "expected"),
+    [
+        pytest.param(
+            FinessET(BODY.number), Ours(), [("swapped", True)], id="a legal body's number"
+        ),
+        pytest.param(
+            FinessET(BODY.number), ours(MAIRIE), [("swapped", True)],
+            id="a legal body's number, with a routing",
+        ),
+        pytest.param(PORT, Ours(), [("not-declared", True)], id="nobody's number"),
+        pytest.param(FORMER, ours(MAIRIE), [("not-declared", False)], id="a former number"),
+        pytest.param(GARE, Ours(), [("closed", False)], id="a closed site"),
+        pytest.param(MAIRIE, Ours(), [], id="a site that is served"),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_asked_for_is_told_for_what_it_is(
+    number: FinessET, side: Ours, expected: list[tuple[str, bool]]
+) -> None:
+    register = Register.of(site(MAIRIE), site(GARE, closed_on=date(2024, 1, 31)))
+    found = site_review(number, register, Directory.of(SHARED), ours=side)
+    assert [(one.flaw.value, one.wrong) for one in found.remarks] == expected
 
 
 # --- CSV ---------------------------------------------------------------------------------

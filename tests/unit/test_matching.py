@@ -219,6 +219,21 @@ def test_a_choice_that_rests_on_the_case_of_the_mention_says_so(
     assert choice_of(rows).rests_on_case is rests
 
 
+@pytest.mark.parametrize(
+    ("service", "named"),
+    [
+        pytest.param("Réception SI-DEP", True, id="another spelling"),
+        pytest.param("Secrétariat", False, id="none"),
+    ],
+)
+def test_a_mention_that_is_nearly_right_is_named_in_the_reason(
+    service: str, named: bool
+) -> None:
+    choice = choice_of([("ORG", "sidep@labo.mssante.fr", EJ, service)])
+    assert choice.why is Why.NOT_STAMPED
+    assert ("written in another way" in choice.sentence) is named
+
+
 # --- one address on several lines --------------------------------------------------------
 
 
@@ -228,9 +243,13 @@ def test_an_address_counts_when_one_of_its_lines_does() -> None:
         ("ORG", "sidep@labo.mssante.fr", ET, ""),
         ("ORG", "SIDEP@LABO.MSSANTE.FR", ET, "@SIDEP"),
         ("ORG", "sidep@labo.mssante.fr", ET, "@SIDEp"),
+        ("ORG", "sidep@labo.mssante.fr", ET, "accueil @sidep"),
     ]
     choice = choice_of(rows)
     assert (choice.route, choice.address) == (Route.P1, "sidep@labo.mssante.fr")
+    assert choice.local == ("sidep@labo.mssante.fr",)
+    shared = choice_of([(kind, bal, EJ, service) for kind, bal, _, service in rows])
+    assert (shared.route, shared.legal) == (Route.P2, ("sidep@labo.mssante.fr",))
 
 
 def test_a_bal_may_carry_the_number_of_the_site_and_of_its_legal_body() -> None:

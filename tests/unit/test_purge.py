@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 from functools import cache
@@ -35,7 +35,7 @@ from dispatcher.service.whereabouts import Whereabouts
 from dispatcher.simulator.scenario import Sending
 from tests.crash.test_round import Killed
 from tests.fakes.memory_destination import MemoryDestination
-from tests.fakes.memory_mailbox import Stored
+from tests.fakes.memory_mailbox import MemoryMailbox, Stored
 from tests.fakes.office import SENDERS, Office, certificates, rules
 
 HOURS_72 = timedelta(hours=72)
@@ -400,6 +400,140 @@ def test_a_line_of_an_earlier_version_is_proven_by_the_whole_message(
     office.clock.go(HOURS_72)
     assert purge(office).mails == 1
     assert office.mailbox.fetched == [1]
+
+
+class Meanwhile(MemoryMailbox):
+    """A mailbox in which something happens between two commands of a purge."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.when_shown: Callable[[], None] = lambda: None
+        self.when_removed: Callable[[], None] = lambda: None
+        self.hidden = False
+
+    def shown(self, uids: Sequence[int]) -> Mapping[int, Shown]:
+        self.when_shown()
+        return {} if self.hidden else super().shown(uids)
+
+    def remove(self, uids: Sequence[int]) -> frozenset[int]:
+        gone = super().remove(uids)
+        self.when_removed()
+        return gone
+
+
+def test_what_a_person_keeps_in_the_last_moment_is_kept(
+    three: tuple[Sending, ...],
+) -> None:
+    """The mail was verified already and is to be expunged next."""
+    mailbox = Meanwhile()
+    office = Office(mailbox)
+    arrive(office, three[:2])
+    turn(office).purge()
+    kept, gone = entries(office)
+    decisions = Decisions(office.ledger, office.clock, office.rules)
+    until = office.clock.now() + timedelta(days=30)
+
+    def keep() -> None:
+        decisions.keep(kept.id, until, CLAIRE)
+
+    mailbox.when_shown = keep
+    office.clock.go(HOURS_72)
+    assert purge(office).mails == 1
+    assert set(mailbox.stored) == {kept.ref.uid}
+    assert [t.deed.entry for t in office.ledger.trail() if t.deed.what is What.MAIL] == [
+        gone.id
+    ]
+
+
+def test_what_another_purge_recorded_meanwhile_is_not_recorded_twice(
+    three: tuple[Sending, ...],
+) -> None:
+    mailbox = Meanwhile()
+    office = Office(mailbox)
+    arrive(office, three[:1])
+    turn(office).purge()
+    (entry,) = entries(office)
+
+    def by_another() -> None:
+        with office.ledger.writing() as writer:
+            writer.mail_gone(entry.id, Removal.REMOVED)
+
+    mailbox.when_removed = by_another
+    office.clock.go(HOURS_72)
+    purge(office)
+    assert [t for t in office.ledger.trail() if t.deed.what is What.MAIL] == []
+
+
+def test_a_mail_that_the_server_lists_and_does_not_show_stays_and_is_told_of(
+    three: tuple[Sending, ...],
+) -> None:
+    mailbox = Meanwhile()
+    office = Office(mailbox)
+    arrive(office, three[:1])
+    turn(office).purge()
+    mailbox.hidden = True
+    office.clock.go(HOURS_72)
+    with capture_logs() as logs:
+        assert purge(office).mails == 0
+    assert [e["event"] for e in logs if e["log_level"] == "error"] == ["mails_were_not_shown"]
+    (entry,) = entries(office)
+    assert entry.present, "it was not shown, which proves nothing"
+    mailbox.hidden = False
+    assert purge(office).mails == 1
+
+
+def test_another_message_that_took_the_uid_is_read_at_the_next_turn(
+    three: tuple[Sending, ...],
+) -> None:
+    mailbox = Meanwhile()
+    office = Office(mailbox)
+    (uid,) = arrive(office, three[:1])
+    work = turn(office)
+    work.purge()
+    office.clock.go(HOURS_72)
+    work.turn()
+    mailbox.stored[uid] = Stored(FOREIGN, office.clock.now(), frozenset())
+    work.purge()
+    (entry,) = entries(office)
+    assert not entry.present
+    work.turn()
+    assert office.ledger.balance().foreign == 1
+    assert set(mailbox.stored) == {uid}
+
+
+def test_what_a_purge_removed_is_not_told_as_removed_by_others(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    arrive(office, three)
+    work = turn(office)
+    work.purge()
+    office.clock.go(HOURS_72)
+    work.turn()
+    with capture_logs() as logs:
+        assert work.purge().mails == 3
+        work.turn()
+    assert [e["event"] for e in logs] == ["purge_was_made"]
+
+
+def test_one_set_aside_unread_is_known_by_its_header(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    """Too large to be fetched, and without a Message-ID: nothing else tells it apart."""
+    office.mailbox.max_message_size = 1000
+    uids = [
+        office.mailbox.append(_without_id(one.raw), internal_at=office.clock.now())
+        for one in three[:2]
+    ]
+    turn(office).purge()
+    decisions = Decisions(office.ledger, office.clock, office.rules)
+    for entry in entries(office):
+        decisions.discard(entry.id, CLAIRE)
+    stored = office.mailbox.stored[uids[0]]
+    same_length = stored.raw.replace(b"Subject", b"Sujbect", 1)
+    office.mailbox.stored[uids[0]] = Stored(same_length, stored.internal_at, stored.flags)
+    go_to(office, after(office.clock.now(), Months(6)) + timedelta(days=1))
+    assert purge(office, CLAIRE).mails == 1
+    assert set(office.mailbox.stored) == {uids[0]}
 
 
 def _without_id(raw: bytes) -> bytes:

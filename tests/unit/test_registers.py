@@ -438,6 +438,56 @@ def test_a_file_that_was_cut_inside_a_character_stays_utf8(tmp_path: Path) -> No
     assert set(noted) == {Oddity.CUT_OFF}
 
 
+def test_a_row_that_was_cut_inside_a_character_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "m.txt"
+    text = directory_text(bal_row("first@labo.mssante.fr", EJ), bal_row(ADDRESS, ET, "É"))
+    path.write_bytes(text.encode()[: text.encode().rindex("É".encode()) + 1])
+    _, noted = mssante.load(path)
+    assert [(one.oddity, one.count, one.lines) for one in noted] == [(Oddity.CUT_OFF, 1, (3,))]
+
+
+# --- files that were damaged -------------------------------------------------------------
+
+
+PIECE = 1 << 20  # what is read of a file at once
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(5_000, id="in the middle"),
+        pytest.param(PIECE - 1, id="at the end of a piece, and its line in the next one"),
+        pytest.param(PIECE, id="at the beginning of a piece"),
+    ],
+)
+def test_a_line_with_a_nul_byte_in_it_is_left_out_and_told(tmp_path: Path, place: int) -> None:
+    bad = bal_row("ze\0ro@labo.mssante.fr", EJ)
+    fill = bal_row("fill@labo.mssante.fr")
+    count, rest = divmod(
+        place - len(directory_text().encode()) - bad.index("\0"), len(fill) + 1
+    )
+    before = [fill] * count
+    before[0] = bal_row("fill@labo.mssante.fr", service="@SIDEP" + "x" * rest)
+    text = directory_text(*before, bad, bal_row("last@labo.mssante.fr", EJ))
+    assert text.encode().index(b"\0") == place
+    found, noted = directory(tmp_path, text)
+    assert [bal.address for bal in found.carrying(FinessEJ(EJ))] == ["last@labo.mssante.fr"]
+    assert noted == {Oddity.DAMAGED: (count + 2,)}
+
+
+def test_a_file_that_ends_in_nul_bytes_is_told(tmp_path: Path) -> None:
+    rows = [et_row(f"99{at:07d}", EJ) for at in range(100)]
+    found, noted = register(tmp_path, finess_text(*rows).encode() + b"\0" * 512)
+    assert (len(found.establishments), noted) == (100, {Oddity.DAMAGED: (102,)})
+
+
+def test_an_address_with_characters_that_nobody_sees_is_none(tmp_path: Path) -> None:
+    rows = (bal_row("si\x07dep@labo.mssante.fr", ET), bal_row("sidep@labo.mssante.fr", ET))
+    found, noted = directory(tmp_path, directory_text(*rows))
+    assert [bal.address for bal in found.carrying(FinessET(ET))] == ["sidep@labo.mssante.fr"]
+    assert noted == {Oddity.UNREADABLE_ADDRESS: (2,)}
+
+
 # --- archives ----------------------------------------------------------------------------
 
 
@@ -574,8 +624,8 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        pytest.param(Limits(size=5_000_000), "larger than any", id="unpacked size"),
-        pytest.param(Limits(lines=20_000), "more than 20,000 lines", id="lines"),
+        pytest.param(Limits(5_000_000, 10**6), "larger than any", id="unpacked size"),
+        pytest.param(Limits(10**9, 20_000), "more than 20,000 lines", id="lines"),
     ],
 )
 @pytest.mark.parametrize("pack", [lambda c: zipped({"e.csv": c}), gzip.compress])

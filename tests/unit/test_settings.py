@@ -729,7 +729,7 @@ def test_what_this_version_checks_and_does_not_use_is_said_aloud(path: Path) -> 
     # The mailbox's own address differs from the recipients'.
     text = box(TOKEN, "username: box@b.fr") + LATER
     said = load(path, text).not_in_effect()
-    assert [sentence.split(":")[0] for sentence in said] == ["alerts", "metrics"]
+    assert [sentence.split(":")[0] for sentence in said] == ["alerts"]
     assert load(path, box()).not_in_effect() == ()
 
 

@@ -15,7 +15,7 @@ from dispatcher.core.finess import FinessET
 from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Terms, after, told
 from dispatcher.errors import InDoubt, Refused, Unavailable
-from dispatcher.ports import Copy, Destination, Removal
+from dispatcher.ports import Copy, Destination, Ledger, Removal
 from dispatcher.service.desk import Desk
 from dispatcher.service.lanes import Ended, Lane, Lanes
 from dispatcher.service.purge import stuck
@@ -65,6 +65,12 @@ def remember(desk: Desk, pages: Iterable[tuple[Lane, date, Copy]]) -> None:
             writer.note(_name(copy), json.dumps(told_of))
 
 
+def lying(ledger: Ledger) -> list[Page]:
+    """Return the lists that lie on sites, as far as the ledger knows, by their due times."""
+    every = (_read(*item) for item in ledger.memos(_PREFIX).items())
+    return sorted(every, key=lambda page: page.due_at)
+
+
 def forget(desk: Desk, copies: Iterable[Copy]) -> None:
     """Let go what was surely not delivered."""
     with desk.ledger.writing() as writer:
@@ -91,8 +97,7 @@ class Pages:
 
     def _due(self) -> list[Page]:
         now = self._desk.clock.now()
-        every = (_read(*item) for item in self._desk.ledger.memos(_PREFIX).items())
-        return [page for page in every if page.due_at <= now]
+        return [page for page in lying(self._desk.ledger) if page.due_at <= now]
 
     def _work(
         self, lane: Lane, pages: Iterable[Page]
