@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test check format lint types imports deps docs wheel packages deb debtest clean help
+.PHONY: bench demo test check format lint types imports deps docs wheel packages deb debtest clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -52,6 +52,11 @@ deb: | packages $(UV)  ## build the Debian package into dist/
 debtest: packages $(ALL_EXTRAS)  ## build, install, upgrade, remove and purge it in a fresh Debian (root)
 	@command -v debootstrap systemd-nspawn >/dev/null || apt-get install -y -qq --no-install-recommends debootstrap systemd-container
 	UV=$(abspath $(UV)) $(BIN)/pytest -m deb --timeout 1800 tests/packaging
+
+# What is measured against, and the plots, are in a group of their own.
+bench: packages $(UV)  ## measure everything and write docs/performance.md: 15 minutes, nothing else running
+	$(UV) sync --quiet --all-extras --group bench --locked
+	$(BIN)/python -m bench $(BENCH)
 
 packages:  ## the Debian packages that the tests need
 	@tests/packages.sh

@@ -298,8 +298,11 @@ class Question:
 class Inspector(Protocol):
     """Looks into PDF files where a bad one can hurt only itself."""
 
-    def inspect(self, questions: Sequence[Question]) -> tuple[Inspection, ...]:
+    def inspect(self, questions: Iterable[Question]) -> tuple[Inspection, ...]:
         """Return one inspection each, in order. A poisonous file is its own finding.
+
+        Each is begun as soon as it is given, so that the caller can read the next message
+        meanwhile. What the iterable raises is raised when those begun have ended.
 
         Raises Unavailable only when no inspection can be made at all.
         """
@@ -359,6 +362,10 @@ class RulesFile(Protocol):
 
 class Writer(Protocol):
     """One transaction on the ledger. Raises InvariantBroken on a forbidden transition."""
+
+    def recall(self, entry_ids: Iterable[str]) -> None:
+        """Read messages that are about to be changed, all at once. Changes nothing."""
+        ...
 
     def receive(self, new: NewEntry) -> Entry:
         """Record a message, give it and its deliveries random ids, count it as received."""
@@ -535,6 +542,20 @@ class Writer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """What the ledger has that resembles a batch; what it has nothing of is left out.
+
+    `same_raw` has the messages with exactly these bytes, `same_content` those that brought
+    this content (an emptied one while it is known by its keyed digest), the first received
+    first; `latest_of` the newest message of a test that is no duplicate.
+    """
+
+    same_raw: Mapping[str, tuple[Entry, ...]]
+    same_content: Mapping[ContentKey, tuple[Entry, ...]]
+    latest_of: Mapping[tuple[FinessET, str], Entry]
+
+
 class Ledger(Protocol):
     """The durable record of every SI-DEP message. Safe to share between threads.
 
@@ -564,19 +585,8 @@ class Ledger(Protocol):
         """Return the messages that are known to lie at these places."""
         ...
 
-    def same_content(self, key: ContentKey) -> tuple[Entry, ...]:
-        """Return the messages that brought this content, the first received first.
-
-        An emptied one is among them while it is known by its keyed digest.
-        """
-        ...
-
-    def same_raw(self, raw_sha256: str) -> tuple[Entry, ...]:
-        """Return the messages with exactly these bytes, the first received first."""
-        ...
-
-    def latest_of(self, site: FinessET, file_number: str) -> Entry | None:
-        """Return the newest message of this test that is no duplicate."""
+    def alike(self, raws: Sequence[str], keys: Sequence[ContentKey]) -> Alike:
+        """Return what resembles messages with these bytes (SHA-256) and contents."""
         ...
 
     def unsettled(self, mailbox: str) -> tuple[Entry, ...]:

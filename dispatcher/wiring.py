@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
-from dispatcher.edges.imap import Account, ImapMailbox, Proxy
+from dispatcher.edges.imap import Account, ImapMailbox, Proxy, try_files
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.systemd import SystemdNotifier
@@ -53,6 +54,9 @@ CLOCK: Final = SystemClock()
 
 # So many earlier versions are kept read.
 _EARLIER: Final = 8
+# PDF readers at work beside the thread that reads mail. More gain nothing on small machines.
+_PDF_READERS: Final = 2
+
 # A file that changes while it is read is read again so often.
 _READINGS: Final = 100
 
@@ -173,7 +177,7 @@ def paper() -> Paper:
 @contextmanager
 def open_inspector() -> Iterator[PdfInspector]:
     """Make the PDF inspector; its helpers end when the block does."""
-    inspector = PdfInspector()
+    inspector = PdfInspector(_PDF_READERS)
     try:
         yield inspector
     finally:
@@ -415,43 +419,68 @@ def open_for_check(chosen: Configuration, ledger: SqlLedger | None) -> Iterator[
 
 
 class _Mounts:
-    """Remembers in the ledger on which mount each site folder lay (see the folder edge)."""
+    """Remembers in the ledger on which mount each site folder lay (see the folder edge).
+
+    Only the program that holds the daemon's lock writes there, so what was read or written
+    once need not be asked for again. Folders that come at the same time share a commit.
+    """
 
     def __init__(self, ledger: SqlLedger) -> None:
         self._ledger = ledger
+        self._known: dict[str, str] = {}
+        self._waiting: dict[str, str] = {}
+        self._writing = threading.Lock()
 
     def get(self, path: str) -> str | None:
-        return self._ledger.mount_of(path)
+        if path not in self._known:
+            found = self._ledger.mount_of(path)
+            if found is None:
+                return None
+            self._known.setdefault(path, found)
+        return self._known[path]
 
     def set(self, path: str, mount_point: str) -> None:
-        self._ledger.remember_mount(path, mount_point)
+        self._waiting[path] = mount_point
+        with self._writing:
+            if self._known.get(path) == mount_point:
+                return  # another one, which came first, wrote this one too
+            together = {**self._waiting, path: mount_point}
+            self._ledger.remember_mounts(together)
+            self._known.update(together)
+            for written in together:
+                self._waiting.pop(written, None)
+
+
+def try_mailbox_files(chosen: Configuration) -> Iterator[Finding]:
+    """Yield what is to be said of each mailbox without the network."""
+    for name, one in chosen.settings.mailboxes.items():
+        yield try_files(_account(name, one))
 
 
 def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
-    return ImapMailbox(
-        Account(
-            name=name,
-            host=settings.host,
-            port=settings.port,
-            username=settings.username or "",
-            security=settings.security.value,
-            ca_file=settings.ca_file,
-            password=settings.password,
-            client_certificate=settings.client_certificate,
-            client_key=settings.client_key,
-            client_passphrase=settings.client_passphrase,
-            proxy=_proxy(settings),
-            token=partial(token.run, settings.token_command)
-            if settings.token_command
-            else None,
-            folder=settings.folder,
-            watch=settings.watch.value,
-            poll_interval=settings.poll_interval.total_seconds(),
-            keyword=settings.settled_keyword,
-            max_message_size=settings.max_message_size,
-            fetch_batch=settings.fetch_batch,
-        ),
-        CLOCK,
+    return ImapMailbox(_account(name, settings), CLOCK)
+
+
+def _account(name: str, settings: MailboxSettings) -> Account:
+    return Account(
+        name=name,
+        host=settings.host,
+        port=settings.port,
+        username=settings.username or "",
+        security=settings.security.value,
+        ca_file=settings.ca_file,
+        password=settings.password,
+        client_certificate=settings.client_certificate,
+        client_key=settings.client_key,
+        client_passphrase=settings.client_passphrase,
+        proxy=_proxy(settings),
+        token=partial(token.run, settings.token_command) if settings.token_command else None,
+        folder=settings.folder,
+        watch=settings.watch.value,
+        poll_interval=settings.poll_interval.total_seconds(),
+        keyword=settings.settled_keyword,
+        max_message_size=settings.max_message_size,
+        fetch_batch=settings.fetch_batch,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +20,7 @@ from dispatcher.core.routing import PrintWhen, Rules, Target
 from dispatcher.errors import DispatcherError
 from dispatcher.ports import Destination, Finding
 from dispatcher.rules import warnings
-from dispatcher.service.lanes import Lanes
+from dispatcher.service.lanes import Ended, Lanes
 from dispatcher.service.spool import Jobs, ended_prints, left_at
 
 # Before this program was written: a clock that says so was never set.
@@ -50,9 +50,9 @@ def check(
     if window is not None:
         bad = print_findings(iter([window.check()])) or bad
     bad = print_findings(_guarded(_targets(chosen))) or bad
-    if not offline:
-        bad = print_findings(_mailboxes(chosen)) or bad
-    screen().print("[red]Something must be put right.[/]" if bad else "[green]All is well.[/]")
+    mailboxes = wiring.try_mailbox_files(chosen) if offline else _mailboxes(chosen)
+    bad = print_findings(mailboxes) or bad
+    screen().print("[red]Something must be put right.[/]" if bad else "[green]No problem.[/]")
     raise typer.Exit(Exit.ATTENTION if bad else Exit.DONE)
 
 
@@ -145,15 +145,21 @@ def _targets(chosen: wiring.Configuration) -> Iterator[Finding]:
             for target in site.targets
         }
         lanes: Lanes[list[Finding]] = Lanes(wiring.CLOCK, patience=_FOLDER_SECONDS)
-        for ended in (one for group in lanes.run(work) for one in group):
-            site, name = ended.lane
-            if ended.error is not None:
-                raise ended.error
-            for one in ended.result or ():
+        ended = {one.lane: one for group in lanes.run(work) for one in group}
+        # In the order of the file, whoever answered first.
+        for lane in work:
+            for one in _answered(ended.get(lane)):
+                site, name = lane
                 yield Finding(one.level, f"site {site}, target {name}: {one.what}", one.hint)
-        for site, name in (lane for lane in work if lanes.busy(lane)):
-            hint = "Is the share it lies on reachable? Its own site waits, no other does."
-            yield Finding("problem", f"site {site}, target {name}: does not answer", hint)
+
+
+def _answered(ended: Ended[list[Finding]] | None) -> Sequence[Finding]:
+    if ended is None:
+        hint = "Is the share it lies on reachable? Its own site waits, no other does."
+        return (Finding("problem", "does not answer", hint),)
+    if ended.error is not None:
+        raise ended.error
+    return ended.result or ()
 
 
 def _looked_at(look_at: wiring.LookAt, target: Target, jobs: Jobs) -> list[Finding]:

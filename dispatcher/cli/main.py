@@ -28,7 +28,7 @@ from dispatcher.cli import (
     status,
 )  # fmt: skip
 from dispatcher.cli.exits import Exit
-from dispatcher.cli.screen import print_error
+from dispatcher.cli.screen import never_fail_on_a_letter, print_error
 from dispatcher.errors import DispatcherError
 
 app = typer.Typer(
@@ -65,6 +65,7 @@ for _module in (
 
 def main() -> None:
     """Run the command line; the exit status is one of the contract's."""
+    never_fail_on_a_letter()
     try:
         app()
     except DispatcherError as error:

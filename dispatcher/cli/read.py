@@ -64,7 +64,7 @@ def dry_run(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
             "What would happen",
             ("mailbox", "uid", "outcome", "reason", "site", "targets", "until"),
             (_preview_row(one) for one in found),
-            empty="the mailboxes are empty",
+            empty="nothing: no mail, or none that arrived after `since`",
         )
     held = any(isinstance(one.assessment.reading, Held) for one in found)
     raise typer.Exit(Exit.ATTENTION if held else Exit.DONE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -39,9 +40,21 @@ def _console(*, stderr: bool) -> Console:
     return Console(stderr=stderr, width=width, highlight=False)
 
 
+def never_fail_on_a_letter() -> None:
+    """Write a letter that the terminal's character set lacks as its code.
+
+    Without this a name in a table ends the command where the locale is not UTF-8.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_json(document: Json | Sequence[Json]) -> None:
     """Print one JSON document on standard output, and nothing else."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    # RFC 8259, 8.1: UTF-8; where the stream is something else, ASCII alone is UTF-8 too.
+    utf_8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    sys.stdout.write(json.dumps(document, ensure_ascii=not utf_8, indent=2) + "\n")
 
 
 def print_table(

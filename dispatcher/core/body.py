@@ -62,6 +62,9 @@ _COLONS: Final = 2  # the colon that ends a label is one of the first two
 
 # A line that begins like some other label does not continue a value; `à 13:48` does.
 _OTHER_LABEL: Final = re.compile(r"[^\W\d][^:\d]*:")
+# What plain text makes of bold letters, in which the guide prints its values: `*text*` or
+# `**text**`; or the end of a bold label, `*Nom :* text`.
+_BOLD: Final = re.compile(r"(\*{1,2}) ?([^*\s](?:[^*]*[^*\s])?) ?\1|\*{1,2} ([^*]+)")
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 
 # Lines of a value: the one after the label's colon, then those it may be wrapped over.
@@ -121,7 +124,7 @@ def _read(text: str) -> Iterator[tuple[Label, Value]]:
         # A label without a colon and without a value is a heading.
         if value or ":" in lines[at]:
             further = _further_sites(lines, after) if label is Label.SITE else ()
-            yield label, (*value, *further)
+            yield label, (*_without_bold_marks(value), *further)
         at = after
 
 
@@ -175,6 +178,12 @@ def _value_at(lines: Sequence[str], at: int, first: str) -> tuple[Value, int]:
     return tuple(value), at
 
 
+def _without_bold_marks(value: Value) -> Value:
+    """Return a value without the asterisks that plain text makes of bold letters."""
+    found = _BOLD.fullmatch("\n".join(value))
+    return tuple((found[2] or found[3]).split("\n")) if found else value
+
+
 def _continues(lines: Sequence[str], at: int) -> bool:
     line = lines[at]
     if not line or line.startswith(">") or _OTHER_LABEL.match(line):
@@ -182,8 +191,8 @@ def _continues(lines: Sequence[str], at: int) -> bool:
     return _label_at(lines, at) is None
 
 
-# All of the field, but for a full stop or what plain text makes of bold letters.
-_SITE: Final = re.compile(rf"(?:\*{{1,2}} ?)?({SHAPE.pattern})(?: ?\*{{1,2}}|\.)?", re.ASCII)
+# All of the field, but for a full stop.
+_SITE: Final = re.compile(rf"({SHAPE.pattern})\.?", re.ASCII)
 _FURTHER_SITE: Final = re.compile(rf"(?<![0-9A-Z]){SHAPE.pattern}(?![0-9])", re.ASCII)
 
 

@@ -240,11 +240,14 @@ class _Member:
                 raise NotImplementedError("compression method")
             return self.archive.open(self.entry)
 
-    def first_line(self, limits: Limits) -> str:
-        """Return its first line, as far as it is needed to know it again."""
-        with self.open() as stream:
-            head = Bounded(stream, limits).read()[:_HEAD]
-        return head.decode("utf-8-sig", "replace").split("\n")[0]
+    def begins(self, wanted: Callable[[str], bool], limits: Limits) -> bool:
+        """Whether its first line is the wanted one; what is no text has none."""
+        try:
+            with self.open() as stream:
+                head = Bounded(stream, limits).read()[:_HEAD]
+        except NotARegister:
+            return False
+        return wanted(head.decode("utf-8-sig", "replace").split("\n")[0])
 
 
 def _member(archive: zipfile.ZipFile, begins: Callable[[str], bool], limits: Limits) -> _Member:
@@ -259,7 +262,7 @@ def _member(archive: zipfile.ZipFile, begins: Callable[[str], bool], limits: Lim
         what = "this is a spreadsheet's file" if sheet else "the archive holds no .txt or .csv"
         raise NotARegister(what, hint=AGAIN)
     if len(texts) > 1:
-        texts = [one for one in texts[:_MEMBERS] if begins(one.first_line(limits))]
+        texts = [one for one in texts[:_MEMBERS] if one.begins(begins, limits)]
     if len(texts) != 1:
         several = "several such registers" if texts else "no such register"
         raise NotARegister(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -23,7 +23,7 @@ from dispatcher.core.finess import FinessET
 from dispatcher.core.message import message_id_digest
 from dispatcher.core.retention import due_at
 from dispatcher.core.routing import Rules, Target, decide
-from dispatcher.ports import Inspector, Question
+from dispatcher.ports import Question
 from dispatcher.service.desk import Policy, Reader
 
 
@@ -58,7 +58,8 @@ class Assessment:
 
 def assess(raws: Sequence[bytes], reader: Reader) -> tuple[Assessment, ...]:
     """Assess whole messages, one answer each, in order. Never raises on what they hold."""
-    return _assess(raws, [certificates.read(r, reader.policy.senders) for r in raws], reader)
+    senders = reader.policy.senders
+    return _assess(raws, (certificates.read(raw, senders) for raw in raws), reader)
 
 
 def assess_suspect(raw: bytes, reader: Reader) -> Assessment | None:
@@ -68,16 +69,30 @@ def assess_suspect(raw: bytes, reader: Reader) -> Assessment | None:
 
 
 def _assess(
-    raws: Sequence[bytes], readings: Sequence[Reading], reader: Reader
+    raws: Sequence[bytes], readings: Iterable[Reading], reader: Reader
 ) -> tuple[Assessment, ...]:
-    found = iter(_inspect(readings, reader.inspector, reader.policy.pdf_text))
+    """Assess what was read; the documents are inspected while the next message is read."""
+    read: list[Reading] = []
+
+    def questions() -> Iterator[Question]:
+        for reading in readings:
+            read.append(reading)
+            if isinstance(reading, Certificate):
+                yield _question(reading, reader.policy.pdf_text)
+
+    found = iter(reader.inspector.inspect(questions()))
     rules = reader.rules()
     return tuple(
         _assessed(raw, reading, next(found), rules=rules, policy=reader.policy)
         if isinstance(reading, Certificate)
         else _unread(raw, reading, rules)
-        for raw, reading in zip(raws, readings, strict=True)
+        for raw, reading in zip(raws, read, strict=True)
     )
+
+
+def _question(reading: Certificate, pdf_text: PdfText) -> Question:
+    names = None if pdf_text is PdfText.OFF else (reading.last_name, reading.first_name)
+    return Question(reading.document.content, names)
 
 
 def assess_header(
@@ -105,20 +120,6 @@ def _unread(raw: bytes, reading: Reading, rules: Rules) -> Assessment:
 def purge_at(assessment: Assessment, received_at: datetime, policy: Policy) -> datetime:
     """Return the legal term of the message (guide, section 5)."""
     return due_at(assessment.facts, received_at, policy.terms)
-
-
-def _inspect(
-    readings: Sequence[Reading], inspector: Inspector, pdf_text: PdfText
-) -> tuple[Inspection, ...]:
-    questions = [
-        Question(
-            reading.document.content,
-            None if pdf_text is PdfText.OFF else (reading.last_name, reading.first_name),
-        )
-        for reading in readings
-        if isinstance(reading, Certificate)
-    ]
-    return inspector.inspect(questions) if questions else ()
 
 
 def _assessed(

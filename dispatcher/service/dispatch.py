@@ -292,6 +292,7 @@ class Dispatch:
             return []
         recorded: list[tuple[Job, Entry]] = []
         with self._desk.ledger.writing() as writer:
+            writer.recall(job.entry.id for (jobs, _), _ in ended for job in jobs)
             for (jobs, record), one in ended:
                 for job, answer in zip(jobs, _answers(one, len(jobs)), strict=True):
                     recorded.append((job, record(writer, job, answer)))

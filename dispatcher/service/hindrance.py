@@ -22,20 +22,22 @@ LONG: Final = timedelta(minutes=30)
 def hindrances(ledger: Ledger, entries: Iterable[Entry]) -> Mapping[Lane, Hindrance]:
     """Return it by site and target, from messages in the order of their reception.
 
-    What a person has to decide is told only where nothing else waits.
+    What waits as its rules want it, or for a person, is told only where nothing is hindered.
     """
     moving: dict[Lane, tuple[Entry, Delivery]] = {}
     held: dict[Lane, tuple[Entry, Delivery]] = {}
+    waiting: dict[Lane, tuple[Entry, Delivery]] = {}
+    kinds = {DeliveryState.HELD: held, DeliveryState.WAITING: waiting}
     for entry in entries:
         for delivery in entry.deliveries:
             if delivery.state not in ENDED and delivery.because:
-                found = held if delivery.state is DeliveryState.HELD else moving
+                found = kinds.get(delivery.state, moving)
                 site = delivery.site or entry.site
                 if site is not None:
                     found.setdefault((site, delivery.target), (entry, delivery))
     return {
         key: Hindrance(delivery.because, since(ledger, entry, delivery))
-        for key, (entry, delivery) in (held | moving).items()
+        for key, (entry, delivery) in (held | waiting | moving).items()
     }
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from dispatcher.core.certificate import Certificate, ContentKey, Foreign, Held, HoldReason
+from dispatcher.core.certificate import Certificate, Foreign, Held, HoldReason
 from dispatcher.core.ledger import DeliveryState, Entry, Identity, NewDelivery, NewEntry, State
 from dispatcher.core.message import MessageRef
 from dispatcher.core.retention import Doubt, term_of
@@ -25,12 +25,13 @@ from dispatcher.service.assess import (
 )
 from dispatcher.service.desk import Desk
 from dispatcher.service.dispatch import Dispatch, Job
+from dispatcher.service.likeness import Likeness
 from dispatcher.service.whereabouts import Whereabouts
 
 _log = structlog.get_logger(__name__)
 
 # Messages read, recorded and delivered together: one commit before, one after.
-_TOGETHER: Final = 32
+_TOGETHER: Final = 64
 _TOGETHER_BYTES: Final = 16 * 1024 * 1024
 # A message whose reading ended with the program this often is read apart, and held if that
 # reader goes down too. So often more, and it is held unread: something else in it kills.
@@ -43,13 +44,12 @@ _SKEW: Final = timedelta(days=1)
 
 @dataclass(slots=True)
 class _Batch:
-    """What one transaction has recorded so far: the ledger's reads do not show it yet."""
+    """What one transaction has recorded so far. `sound` waits for its deliveries to begin."""
 
+    likeness: Likeness
     jobs: list[Job] = field(default_factory=list)
-    by_raw: dict[str, Entry] = field(default_factory=dict)
-    by_key: dict[ContentKey, Entry] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
-    relocated: set[str] = field(default_factory=set)
+    sound: list[tuple[Entry, Certificate, frozenset[str]]] = field(default_factory=list)
 
 
 class Intake:
@@ -139,10 +139,13 @@ class Intake:
     ) -> list[Entry]:
         """Record what was read and make its deliveries."""
         refs = [self._whereabouts.ref(fetched.uid) for fetched in chunk]
-        batch = _Batch()
         with self._desk.ledger.writing() as writer:
+            batch = self._batch(assessments)
             for fetched, assessment in zip(chunk, assessments, strict=True):
                 self._enter(writer, batch, fetched, assessment, identities[fetched.uid])
+            # After all of them are recorded: so each kind of line is written once a batch.
+            for entry, certificate, flags in batch.sound:
+                batch.jobs += self._begin(writer, entry, certificate, flags)
             writer.opened(refs)
         for ref in refs:
             self._begun.pop(ref, None)
@@ -150,6 +153,12 @@ class Intake:
         self._report(batch)
         done = {entry.id: entry for entry in self._dispatch.deliver(batch.jobs)}
         return [done.get(entry.id, entry) for entry in batch.entries]
+
+    def _batch(self, assessments: Sequence[Assessment]) -> _Batch:
+        """Begin a batch inside its transaction: what is known then stays so while it lasts."""
+        raws = [one.raw_sha256 for one in assessments]
+        keys = [one.key for one in assessments if one.key is not None]
+        return _Batch(Likeness(self._desk.ledger.alike(raws, keys)))
 
     def _beginnings(self) -> dict[int, int]:
         """Return by uid how often reading began and never came to an end.
@@ -198,9 +207,9 @@ class Intake:
         if isinstance(assessment.reading, Foreign):
             writer.note_foreign(ref, identity)
             return
-        moved = self._moved(assessment, batch)
+        moved = batch.likeness.moved(assessment)
         if moved is not None:
-            batch.relocated.add(moved.id)
+            batch.likeness.note_relocated(moved)
             writer.relocate(moved.id, ref, identity)
             marked = self._settled_before(fetched.flags)
             if marked:
@@ -209,30 +218,23 @@ class Intake:
             _log.info("message_was_found_elsewhere", id=moved.id)
             return
         entry = writer.receive(self._new_entry(assessment, ref, identity, batch))
-        batch.by_raw.setdefault(assessment.raw_sha256, entry)
-        if assessment.key is not None and entry.state is not State.DUPLICATE:
-            batch.by_key[assessment.key] = entry
+        batch.likeness.note(assessment.key, entry)
         batch.entries.append(entry)
         if isinstance(assessment.reading, Certificate) and entry.state is State.PENDING:
-            self._begin(writer, batch, entry, assessment.reading, fetched.flags)
+            batch.sound.append((entry, assessment.reading, fetched.flags))
         doubt = term_of(assessment.facts, entry.received_at, self._desk.policy.terms).doubt
         if doubt in {Doubt.FUTURE, Doubt.ANCIENT}:
             _log.warning("sampling_time_was_not_believed", id=entry.id, because=doubt.value)
         if assessment.unnamed:
             _log.warning("document_did_not_name_its_patient", id=entry.id)
 
-    def _begin(  # noqa: PLR0917 - one message, in the order of its way
-        self,
-        writer: Writer,
-        batch: _Batch,
-        entry: Entry,
-        certificate: Certificate,
-        flags: frozenset[str],
-    ) -> None:
+    def _begin(
+        self, writer: Writer, entry: Entry, certificate: Certificate, flags: frozenset[str]
+    ) -> list[Job]:
+        """Record how the deliveries of a new message begin; return those to be made now."""
         if not self._settled_before(flags):
             entry = self._kept_from_paper(writer, entry)
-            batch.jobs += self._dispatch.begin(writer, entry, certificate.document)
-            return
+            return self._dispatch.begin(writer, entry, certificate.document)
         # The ledger does not know this message, the server says that it was delivered: a
         # ledger that was lost or is older than the mailbox. Look before delivering.
         writer.keyword_set([entry.ref])
@@ -243,6 +245,7 @@ class Intake:
                 DeliveryState.IN_DOUBT,
                 because="the server's keyword says that it was delivered before",
             )
+        return []
 
     def _kept_from_paper(self, writer: Writer, entry: Entry) -> Entry:
         """Do not print by itself what a lost ledger may have printed.
@@ -263,26 +266,11 @@ class Intake:
             flag.lower() for flag in flags
         }
 
-    def _moved(self, assessment: Assessment, batch: _Batch) -> Entry | None:
-        """Return the message of the ledger that these very bytes are, found elsewhere.
-
-        Other bytes around the same document (a server that rewrites headers) take the
-        place of a message that is gone and was never delivered.
-        """
-        ledger = self._desk.ledger
-        same = [
-            e for e in ledger.same_raw(assessment.raw_sha256) if e.state is not State.PURGED
-        ]
-        if assessment.key is not None:
-            same += [e for e in ledger.same_content(assessment.key) if e.state is State.PENDING]
-        gone = (e for e in same if not e.present and e.id not in batch.relocated)
-        return next(gone, None)
-
     def _new_entry(
         self, assessment: Assessment, ref: MessageRef, identity: Identity, batch: _Batch
     ) -> NewEntry:
         new = self._described(assessment, ref, identity)
-        first = self._first_of(assessment.key, batch)
+        first = batch.likeness.first_of(assessment.key)
         if first is not None:
             return replace(new, state=State.DUPLICATE, duplicate_of=first.id)
         if isinstance(assessment.reading, Held):
@@ -290,7 +278,7 @@ class Intake:
                 new, reason=assessment.reading.reason, detail=assessment.reading.detail
             )
         targets = tuple(NewDelivery(t.name, t.kind) for t in assessment.targets)
-        replaced = self._replaced_by(assessment.key, batch)
+        replaced = batch.likeness.replaced_by(assessment.key)
         return replace(new, state=State.PENDING, deliveries=targets, replaces=replaced)
 
     def _described(
@@ -325,25 +313,6 @@ class Intake:
         now = self._desk.clock.now()
         return identity.internal_at if _FIRST <= identity.internal_at <= now + _SKEW else now
 
-    def _first_of(self, key: ContentKey | None, batch: _Batch) -> Entry | None:
-        """Return the first message with this content whose sources agreed, if any."""
-        if key is None:
-            return None
-        if key in batch.by_key:
-            return batch.by_key[key]
-        return next((e for e in self._desk.ledger.same_content(key) if _stands(e)), None)
-
-    def _replaced_by(self, key: ContentKey | None, batch: _Batch) -> str | None:
-        if key is None:
-            return None
-        fresh = [
-            entry
-            for other, entry in batch.by_key.items()
-            if (other.site, other.file_number) == (key.site, key.file_number)
-        ]
-        latest = fresh[-1] if fresh else self._desk.ledger.latest_of(key.site, key.file_number)
-        return latest.id if latest is not None and _stands(latest) else None
-
     def _set_aside(
         self, uid: int, identity: Identity, reason: HoldReason, detail: str
     ) -> list[Entry]:
@@ -354,8 +323,8 @@ class Intake:
             return []
         ref = self._whereabouts.ref(uid)
         assessment = assess_header(header, self._desk.reader, reason=reason, detail=detail)
-        batch = _Batch()
         with self._desk.ledger.writing() as writer:
+            batch = self._batch([assessment])
             self._enter(writer, batch, Fetched(uid, b"", frozenset()), assessment, identity)
             writer.opened([ref])
         self._whereabouts.noted({uid: identity})
@@ -377,25 +346,12 @@ class Intake:
 
     def _report(self, batch: _Batch) -> None:
         for entry in batch.entries:
-            if entry.id in batch.relocated:
+            if batch.likeness.was_relocated(entry):
                 continue
             if entry.reason is not None:
                 _log.warning("message_held", id=entry.id, reason=entry.reason.value)
             else:
                 _log.info("message_received", id=entry.id, state=entry.state.value)
-
-
-def _stands(entry: Entry) -> bool:
-    """Whether a later message with the same content is a duplicate of this one.
-
-    Not of one whose sources disagreed, and not of one that a person discarded: a sound
-    certificate must never be taken for a copy of those.
-    """
-    sound = {HoldReason.SITE_UNKNOWN, HoldReason.TARGET_REFUSED, HoldReason.IN_DOUBT}
-    sound |= {reason for reason in HoldReason if reason.value.startswith("pdf-")}
-    if entry.state is State.HELD:
-        return entry.reason in sound
-    return entry.state is not State.EXPIRED
 
 
 def _chunks(messages: Iterator[Fetched], together: int) -> Iterator[list[Fetched]]:

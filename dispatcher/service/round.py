@@ -26,6 +26,9 @@ _log = structlog.get_logger(__name__)
 
 # Retries fetched, recorded and delivered together.
 _TOGETHER: Final = 32
+# New messages marked in one command: it interrupts the fetching. A crash leaves them to be
+# marked by the next start.
+_MARKED_TOGETHER: Final = 256
 # A server that would not take the keyword is asked again after this time (seconds).
 _MARKING_RESTS: Final = 300.0
 _FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
@@ -87,7 +90,8 @@ class Round:
         opened = self._open()
         self._dispatch.line_up(self._mailbox.name, anew=opened)
         for entries in self._intake.take(news):
-            self._finish(entries)
+            self._finish(entries, together=_MARKED_TOGETHER)
+        self._mark(set())
         self._try_again(_FAR if impatient else self._desk.clock.now())
         self.settle()
         with self._desk.ledger.writing() as writer:
@@ -222,14 +226,18 @@ class Round:
         self._whereabouts.lost(strangers)
         return jobs
 
-    def _finish(self, entries: Iterable[Entry]) -> None:
-        """Mark what came to its good end with the keyword, where the server keeps one."""
+    def _finish(self, entries: Iterable[Entry], *, together: int = 1) -> None:
+        """Mark what came to its good end with the keyword, where the server keeps one.
+
+        Not before there are so many to be marked `together`.
+        """
         self._mark(
             {
                 entry.ref.uid
                 for entry in settled(entries)
                 if not entry.keyword_set and self._whereabouts.holds(entry.ref)
-            }
+            },
+            together=together,
         )
 
     def _begin_marking(self) -> None:
@@ -241,10 +249,12 @@ class Round:
             self._unmarked = set(lacking)
         self._mark(set())
 
-    def _mark(self, uids: set[int]) -> None:
+    def _mark(self, uids: set[int], *, together: int = 1) -> None:
         if self._unmarked is None:
             return
         self._unmarked |= uids
+        if len(self._unmarked) < together:
+            return
         selected = self._whereabouts.selected
         if not self._unmarked or selected.read_only or not selected.keeps_keyword:
             return

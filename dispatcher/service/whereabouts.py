@@ -35,6 +35,7 @@ class Whereabouts:
         self._selected: Selected | None = None
         self._known: dict[int, Identity] | None = None
         self._looked_at: float | None = None
+        self._highest: int | None = None
         self._missing: dict[int, float] = {}
         self._reported: set[int] = set()
 
@@ -68,7 +69,9 @@ class Whereabouts:
     def noted(self, identities: Mapping[int, Identity]) -> None:
         """Say that these uids are in the ledger now."""
         known = self._remembered(self.selected)
+        last = self._last(known)
         known.update(identities)
+        self._highest = max([*identities, last or 0], default=None)
         for uid in identities:
             self._missing.pop(uid, None)
 
@@ -147,6 +150,7 @@ class Whereabouts:
         elif place is not None:
             self._take_back(place)
         self._known = dict(ledger.known(name, selected.uidvalidity))
+        self._highest = None
         self._looked_at = None
         self._missing.clear()
 
@@ -183,8 +187,14 @@ class Whereabouts:
             return False
         if self._desk.clock.monotonic() - self._looked_at >= _FULL_LOOK:
             return False
-        newest = max(known, default=None)
-        return newest is None or not self._altered([newest], known)
+        last = self._last(known)
+        return last is None or not self._altered([last], known)
+
+    def _last(self, known: Mapping[int, Identity]) -> int | None:
+        """Return the highest known uid; looked for only when the one known as such is gone."""
+        if self._highest not in known:
+            self._highest = max(known, default=None)
+        return self._highest
 
     def _full_look(self, known: dict[int, Identity]) -> list[int]:
         listed = self._mailbox.uids(1)

@@ -154,9 +154,9 @@ class MailboxSettings(_Guarded):
         json_schema_extra={"default": "10 MB"},
     )
     fetch_batch: values.Size = Field(
-        default=16 * 1024**2,
+        default=4 * 1024**2,
         description="The most that one command fetches.",
-        json_schema_extra={"default": "16 MiB"},
+        json_schema_extra={"default": "4 MiB"},
     )
 
     _name: str = PrivateAttr("")

@@ -48,6 +48,7 @@ class Laboratory:
         self.ledger = top / "state" / "ledger.sqlite3"
         self._logs = logs
         self.ahead = ""
+        self.letters = ""
         self.ledger.parent.mkdir(mode=0o700)
         for site in SITES:
             self.folder(site).mkdir(parents=True)
@@ -147,10 +148,16 @@ sites:
         )
 
     def _environment(self) -> dict[str, str]:
-        """With `ahead` set, the programs' calendar is that much ahead (libfaketime)."""
+        """With `ahead` set, the programs' calendar is that much ahead (libfaketime).
+
+        With `letters` set, that is the character set of their terminal.
+        """
+        environment = _environment()
+        if self.letters:
+            environment["PYTHONIOENCODING"] = self.letters
         if not self.ahead:
-            return _environment()
-        return _environment() | {
+            return environment
+        return environment | {
             "LD_PRELOAD": _faketime(),
             "FAKETIME": self.ahead,
             # Only the calendar is wrong: elapsed time goes on as ever.

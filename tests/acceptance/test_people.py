@@ -191,11 +191,29 @@ def test_show_reads_the_message_again(
     assert shown["message"] is None
 
 
+@pytest.mark.parametrize("letters", ["ascii", "iso-8859-1"])
+def test_names_that_a_terminal_cannot_show_end_no_command(
+    laboratory: Laboratory, pick: dict[str, Sending], letters: str
+) -> None:
+    message = laboratory.top / "message.eml"
+    sound = pick["certificate"]
+    message.write_bytes(sound.raw)
+    usual = laboratory.command("explain", str(message), "--json").document
+    laboratory.letters = letters
+    assert laboratory.command("explain", str(message), "--json").document == usual
+    text = laboratory.routing.read_text(encoding="utf-8")
+    laboratory.write_routing(text.replace("sites/{finess}", "sites/Œuvres-{finess}"))
+    told = laboratory.command("explain", str(message))
+    assert (told.status, "\\u0152uvres" in told.out) == (0, True), told.err
+
+
 def test_check_says_all_is_well_and_what_is_not(laboratory: Laboratory) -> None:
     ended = laboratory.command("check")
     assert ended.status == 0, ended.out
     assert not laboratory.ledger.exists(), "checking makes nothing"
     assert "IDLE" in ended.out
+    told = [line.split("site ")[1][:9] for line in ended.out.splitlines() if ", target" in line]
+    assert list(dict.fromkeys(told)) == list(SITES), "in the order of the file"
     laboratory.folder("990000010").rmdir()
     (laboratory.top / "lbm.password").write_text("wrong", encoding="utf-8")
     ended = laboratory.command("check")
@@ -204,6 +222,16 @@ def test_check_says_all_is_well_and_what_is_not(laboratory: Laboratory) -> None:
     assert any("990000010" in line for line in problems)
     assert any("mailbox lbm" in line for line in problems)
     assert laboratory.command("check", "--offline").status == 1
+
+
+def test_check_reads_passwords_and_certificates_without_the_network(
+    laboratory: Laboratory,
+) -> None:
+    ended = laboratory.command("check", "--offline")
+    assert ended.status == 0, ended.out
+    (laboratory.top / "lbm.password").write_text("\n", encoding="utf-8")
+    ended = laboratory.command("check", "--offline")
+    assert (ended.status, "password is empty" in " ".join(ended.out.split())) == (1, True)
 
 
 @pytest.mark.parametrize("which", ["settings", "routing"])

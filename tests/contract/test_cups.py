@@ -255,7 +255,7 @@ def test_a_rejecting_queue_is_waited_for_and_taken_again(
     [
         pytest.param("fail", "the queue is paused", id="fail"),
         pytest.param("crash", "the queue is paused", id="crash"),
-        pytest.param("hold", "held in CUPS", id="hold"),
+        pytest.param("hold", "held in CUPS until somebody releases it", id="hold"),
         pytest.param("stop", "paper jam, the queue is paused", id="stop"),
         pytest.param("out-of-paper", "out of paper", id="out of paper"),
         pytest.param("jammed", "paper jam", id="jammed"),
@@ -295,6 +295,17 @@ def test_a_stopped_queue_prints_when_somebody_resumes_it(
     because(queue, one, text, "the queue is paused")
     cupsd.resume(name)
     assert ended(queue, one, text) == Receipt(text)
+
+
+def test_a_job_that_cups_tries_again_is_not_said_to_wait_for_a_person() -> None:
+    with Cupsd(Setup(retry=3600)) as cupsd:
+        server = CupsServer(str(cupsd.socket))
+        queue = CupsQueue(server, cupsd.add_queue("q", "fail", policy="retry-job"), Printing())
+        one = order()
+        text = reference(queue.deliver([one])[0])
+        said = because(queue, one, text, "the printer failed, CUPS tries again by itself")
+        assert "until somebody" not in said.because
+        server.close()
 
 
 def test_a_second_job_waits_in_line(cupsd: Cupsd, queue: CupsQueue, name: str) -> None:

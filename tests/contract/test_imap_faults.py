@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import imaplib
 import logging
 import threading
@@ -259,6 +260,14 @@ def test_a_refused_keyword_is_unavailable_and_nothing_else(play: Play) -> None:
         pytest.param(b"* SEARCH 3 5 (MODSEQ 917)\r\n", 1, (3, 5), id="with a MODSEQ"),
         pytest.param(b"* 4 EXISTS\r\n* SEARCH 3\r\n", 1, (3,), id="amid other responses"),
         pytest.param(b"", 9, (), id="nothing at all, for nothing new"),
+        pytest.param(
+            b'* ESEARCH (TAG "A1") UID ALL 3:5,8\r\n', 1, (3, 4, 5, 8), id="in ranges"
+        ),
+        pytest.param(
+            b'* ESEARCH (TAG "A1") UID COUNT 3 ALL 8,5:3\r\n', 1, (3, 4, 5, 8), id="backwards"
+        ),
+        pytest.param(b'* ESEARCH (TAG "A1") UID\r\n', 9, (), id="in ranges, of nothing"),
+        pytest.param(b"* ESEARCH UID ALL 8\r\n", 9, (), id="the last message, in a range"),
     ],
 )
 def test_the_list_of_uids_is_read_in_every_form(
@@ -271,6 +280,36 @@ def test_the_list_of_uids_is_read_in_every_form(
 
 def test_no_list_of_a_mailbox_that_holds_mail_is_no_empty_list(play: Play) -> None:
     mailbox = play(failing(SEARCH=DONE))
+    mailbox.select()
+    with pytest.raises(Unavailable):
+        mailbox.uids()
+
+
+def test_ranges_are_asked_for_only_where_the_server_offers_them(play: Play) -> None:
+    plain = Script(MESSAGES)
+    answer = b'* ESEARCH (TAG "TAG") UID ALL 3,5,8\r\n' + DONE
+    able = replace(
+        plain, answers={"SEARCH": answer}, capabilities=b"IMAP4rev1 ESEARCH AUTH=PLAIN"
+    )
+    for script, said in ((plain, 0), (able, 1)):
+        mailbox = play(script)
+        mailbox.select()
+        assert mailbox.uids() == (3, 5, 8)
+        assert server_of(mailbox).said(b"RETURN (ALL)") == said
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        pytest.param(b"1:900000,1000000:1900000,2000000:4294967295", id="over all numbers"),
+        pytest.param(b"3:*", id="without an end"),
+        pytest.param(b"3,,8", id="torn"),
+        pytest.param(b"", id="none"),
+    ],
+)
+def test_ranges_that_make_no_sense_are_no_list(play: Play, ranges: bytes) -> None:
+    """A list that is not believed must not make what it leaves out look removed."""
+    mailbox = play(failing(SEARCH=b"* ESEARCH UID ALL " + ranges + b"\r\n" + DONE))
     mailbox.select()
     with pytest.raises(Unavailable):
         mailbox.uids()
@@ -577,6 +616,93 @@ def test_commands_are_bounded_by_bytes(play: Play) -> None:
     assert read_in_the_end(mailbox) == raws
     asked = [line for line in server_of(mailbox).lines if b"BODY.PEEK[]" in line]
     assert [line.split()[3] for line in asked] == [b"1:2", b"3:4", b"5:6", b"7"]
+
+
+def test_bodies_that_come_before_their_command_is_answered_for_are_kept(play: Play) -> None:
+    """Dovecot ends a FETCH late: what the next one asked for comes first (RFC 3501, 5.5)."""
+
+    def both(session: Session) -> None:
+        first_tag, first = session.tag, session.bodies().removesuffix(b"TAG OK done\r\n")
+        session.read()  # sent without waiting for the answer to the first
+        session.tag = session.line.partition(b" ")[0]
+        second = session.bodies().removesuffix(b"TAG OK done\r\n")
+        session.send(first + second + first_tag + b" OK done\r\nTAG OK done\r\n")
+
+    raws = {uid: b"%d" % uid * 400 for uid in range(1, 5)}
+    mailbox = play(Script(raws, {"BODIES": both}), fetch_batch=1_000)
+    mailbox.select()
+    fetched = [(f.uid, f.raw) for f in mailbox.fetch([*raws])]
+    assert fetched == [*raws.items()]
+    assert server_of(mailbox).said(b"BODY.PEEK[]") == 2, "none was asked for twice"
+
+
+def test_a_body_that_comes_twice_and_differs_is_nobodys(play: Play) -> None:
+    def both(session: Session) -> None:
+        first_tag, first = session.tag, session.bodies().removesuffix(b"TAG OK done\r\n")
+        session.read()
+        session.tag = session.line.partition(b" ")[0]
+        early = b"* 3 FETCH (UID 3 BODY[] " + literal(b"another") + b")\r\n"
+        session.send(first + early + first_tag + b" OK done\r\n" + session.bodies())
+
+    raws = {uid: b"%d" % uid * 400 for uid in range(1, 5)}
+    mailbox = play(Script(raws, {"BODIES": both}), fetch_batch=1_000)
+    mailbox.select()
+    assert [f.uid for f in mailbox.fetch([*raws])] == [1, 2, 4]
+
+
+def test_nothing_is_asked_for_ahead_beside_what_broke_a_fetch(play: Play) -> None:
+    """Otherwise the message before it would be blamed for the end of the connection."""
+    raws = {uid: b"%d" % uid * 400 for uid in range(1, 8)}
+
+    def answer(session: Session) -> None:
+        if 5 in session.asked():
+            session.reset()
+        session.send(session.bodies())
+
+    mailbox = play(Script(raws, {"BODIES": answer}), fetch_batch=1_000)
+    got: dict[int, bytes] = {}
+    for _ in range(6):
+        with pytest.raises(Unavailable):
+            read(mailbox, got)
+    assert set(got) == {*raws} - {5}
+
+
+def test_a_fetch_that_was_given_up_leaves_a_connection_that_works(play: Play) -> None:
+    raws = {uid: b"%d" % uid * 400 for uid in range(1, 8)}
+    mailbox = play(Script(raws), fetch_batch=1_000)
+    mailbox.select()
+    assert next(iter(mailbox.fetch([*raws]))).uid == 1
+    assert mailbox.uids() == (*raws,)
+    assert {f.uid: f.raw for f in mailbox.fetch([*raws])} == raws
+    assert next(iter(mailbox.fetch([*raws]))).uid == 1
+    mailbox.wait(0.01)
+    mailbox.select()
+    assert len(server_of(mailbox).sessions) == 1
+
+
+def test_what_breaks_while_another_command_waits_for_it_is_blamed(play: Play) -> None:
+    raws = {uid: b"%d" % uid * 400 for uid in range(1, 5)}
+
+    def answer(session: Session) -> None:
+        if 3 in session.asked():
+            session.end()
+        session.send(session.bodies())
+
+    mailbox = play(Script(raws, {"BODIES": answer}), fetch_batch=1_000)
+    mailbox.select()
+    fetching = iter(mailbox.fetch([*raws]))
+    assert [next(fetching).uid, next(fetching).uid] == [1, 2]
+    with pytest.raises(Unavailable):
+        mailbox.add_keyword([1])
+    mailbox.select()
+    assert [f.uid for f in _until_broken(mailbox, [*raws])] == [1, 2]
+    asked = [line.split()[3] for line in server_of(mailbox).lines if b"BODY.PEEK[]" in line]
+    assert asked[-1] == b"3", "alone, so that it is known for certain"
+
+
+def _until_broken(mailbox: ImapMailbox, uids: list[int]) -> Iterator[Fetched]:
+    with contextlib.suppress(Unavailable):
+        yield from mailbox.fetch(uids)
 
 
 def test_a_uid_used_again_is_fetched_again(play: Play) -> None:

@@ -72,6 +72,20 @@ def test_what_is_no_pdf_is_found_out(inspector: Inspector) -> None:
     assert of(inspector, b"\x89PNG").problem is NOT_A_PDF
 
 
+def test_no_question_is_no_inspection(inspector: Inspector) -> None:
+    assert inspector.inspect(iter(())) == ()
+
+
+def test_an_error_while_questions_are_made_is_the_callers(inspector: Inspector) -> None:
+    def questions() -> Iterator[Question]:
+        yield Question(SOUND)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        inspector.inspect(questions())
+    assert of(inspector, SOUND).problem is None
+
+
 def test_there_is_one_inspection_each_in_order(inspector: Inspector) -> None:
     contents = [SOUND, b"", SOUND, b"GIF89a", SOUND]
     found = inspector.inspect([Question(content) for content in contents])

@@ -35,8 +35,11 @@ from tests.fakes.ledger_samples import (
     duplicate,
     held,
     identity,
+    latest_of,
     pending,
     ref,
+    same_content,
+    same_raw,
 )
 from tests.fakes.memory_ledger import MemoryLedger
 
@@ -119,7 +122,7 @@ def test_times_come_back_in_utc_to_the_microsecond(ledger: AnyLedger) -> None:
 def test_texts_that_no_database_likes_come_back_whole(ledger: AnyLedger) -> None:
     number = "Ø'; --\x00 % ? :x \u202e 21\ud7ff"
     entry = receive(ledger, pending(1, file_number=number))[0]
-    found = ledger.latest_of(REPUBLIQUE, number)
+    found = latest_of(ledger, REPUBLIQUE, number)
     assert found is not None
     assert (found.id, found.file_number) == (entry.id, number)
 
@@ -401,17 +404,44 @@ def test_the_same_content_is_found_first_received_first(ledger: AnyLedger) -> No
     assert new.file_number is not None
     assert new.sha256 is not None
     key = ContentKey(new.site, new.file_number, new.sha256)
-    assert ledger.same_content(key) == (early, late)
+    assert same_content(ledger, key) == (early, late)
     assert new.raw_sha256 is not None
-    assert ledger.same_raw(new.raw_sha256)[0] == early
+    assert same_raw(ledger, new.raw_sha256)[0] == early
 
 
 def test_the_latest_of_a_test_is_no_duplicate(ledger: AnyLedger) -> None:
     first = receive(ledger, pending(1, file_number="n"))[0]
     second = receive(ledger, pending(2, file_number="n", replaces=first.id))[0]
     receive(ledger, duplicate(3, first.id, file_number="n"))
-    assert ledger.latest_of(REPUBLIQUE, "n") == second
-    assert ledger.latest_of(GARE, "n") is None
+    assert latest_of(ledger, REPUBLIQUE, "n") == second
+    assert latest_of(ledger, GARE, "n") is None
+
+
+def test_a_whole_batch_is_answered_as_each_of_it_would_be(ledger: AnyLedger) -> None:
+    """More than one statement's worth, with content and bytes that are known and unknown."""
+    first, second, replacing, *_ = receive(
+        ledger,
+        pending(1),
+        pending(2),
+        pending(3, file_number=pending(1).file_number),
+        pending(4, site=GARE, file_number=pending(2).file_number),
+    )
+    again = receive(
+        ledger, duplicate(5, second.id, file_number=second.file_number, sha256=second.sha256)
+    )[0]
+    unknown = [ContentKey(REPUBLIQUE, f"unknown{n}", "0" * 64) for n in range(600)]
+    keys = [ContentKey(REPUBLIQUE, str(e.file_number), str(e.sha256)) for e in (first, second)]
+    raws = [str(first.raw_sha256), *(f"{n:064x}" for n in range(600)), str(second.raw_sha256)]
+
+    found = ledger.alike(raws, [*unknown, *keys, *keys])
+
+    assert found.same_raw == {first.raw_sha256: (first,), second.raw_sha256: (second,)}
+    assert found.same_content == {keys[0]: (first,), keys[1]: (second, again)}
+    assert found.latest_of == {
+        (REPUBLIQUE, first.file_number): replacing,
+        (REPUBLIQUE, second.file_number): second,
+    }
+    assert ledger.alike([], []) == ledger.alike(["0" * 64], unknown)
 
 
 def test_entries_are_told_apart_by_state_and_site(ledger: AnyLedger) -> None:
@@ -516,7 +546,7 @@ def test_the_last_good_check_of_a_mailbox_is_remembered(ledger: AnyLedger) -> No
 def test_the_mount_of_a_folder_is_remembered(ledger: AnyLedger) -> None:
     assert ledger.mount_of("/srv/sidep/gare") is None
     for mount_point in ("/srv", "/srv/sidep", "/srv/sidep"):
-        ledger.remember_mount("/srv/sidep/gare", mount_point)
+        ledger.remember_mounts({"/srv/sidep/gare": mount_point, "/srv/other": "/"})
     assert ledger.mount_of("/srv/sidep/gare") == "/srv/sidep"
 
 

@@ -30,8 +30,10 @@ from tests.fakes.ledger_samples import (
     duplicate,
     held,
     identity,
+    latest_of,
     pending,
     ref,
+    same_content,
 )
 from tests.fakes.memory_ledger import MemoryLedger
 
@@ -118,9 +120,9 @@ def test_a_purged_content_that_comes_again_finds_its_first(ledger: AnyLedger) ->
     assert entry.sha256 is not None
     key = ContentKey(REPUBLIQUE, entry.file_number, entry.sha256)
     purged(ledger, entry)
-    assert [found.id for found in ledger.same_content(key)] == [entry.id]
-    assert ledger.same_content(replace(key, sha256="0" * 64)) == ()
-    assert ledger.latest_of(key.site, key.file_number) is None
+    assert [found.id for found in same_content(ledger, key)] == [entry.id]
+    assert same_content(ledger, replace(key, sha256="0" * 64)) == ()
+    assert latest_of(ledger, key.site, key.file_number) is None
 
 
 def test_what_found_a_duplicate_goes_in_the_end(ledger: AnyLedger) -> None:
@@ -133,7 +135,7 @@ def test_what_found_a_duplicate_goes_in_the_end(ledger: AnyLedger) -> None:
         assert writer.forget_keys(entry.received_at - HOUR) == 0
     with ledger.writing() as writer:
         assert writer.forget_keys(entry.received_at) == 1
-    assert ledger.same_content(key) == ()
+    assert same_content(ledger, key) == ()
 
 
 def test_a_purged_duplicate_counts_as_a_duplicate(ledger: AnyLedger) -> None:

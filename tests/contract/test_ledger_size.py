@@ -100,9 +100,10 @@ def test_opening_counting_and_asking_what_is_due_take_less_than_three_seconds(
 QUERIES: dict[str, Callable[[SqlLedger], object]] = {
     "entry": lambda ledger: ledger.entry("e77"),
     "entries_at": lambda ledger: ledger.entries_at([ref(177), ref(178)]),
-    "same_content": lambda ledger: ledger.same_content(ContentKey(REPUBLIQUE, "F77", "S77")),
-    "same_raw": lambda ledger: ledger.same_raw("R77"),
-    "latest_of": lambda ledger: ledger.latest_of(REPUBLIQUE, "F77"),
+    "alike": lambda ledger: ledger.alike(
+        [f"R{n}" for n in range(70, 80)],
+        [ContentKey(REPUBLIQUE, f"F{n}", f"S{n}") for n in range(70, 80)],
+    ),
     "unsettled": lambda ledger: ledger.unsettled("lbm"),
     "due": lambda ledger: ledger.due("lbm", NOW + timedelta(days=1)),
     "next_due": lambda ledger: ledger.next_due("lbm"),

@@ -104,6 +104,21 @@ def test_every_batch_is_fetched(mailbox: Mailbox, side: Side) -> None:
     assert [f.uid for f in mailbox.fetch(uids)] == uids
 
 
+def test_a_keyword_may_be_set_while_batches_are_on_their_way(
+    mailbox: Mailbox, side: Side
+) -> None:
+    sent = {
+        uid: text for n in range(9) for text in [raw(n, 20_000)] for uid in [side.append(text)]
+    }
+    mailbox.select()
+    got = {}
+    for fetched in mailbox.fetch([*sent]):
+        got[fetched.uid] = fetched.raw
+        mailbox.add_keyword([fetched.uid])
+    assert got == sent
+    assert all(KEYWORD in side.flags()[uid] for uid in sent)
+
+
 def test_selecting_again_counts_anew(mailbox: Mailbox, side: Side) -> None:
     before = mailbox.select()
     uid = side.append(raw(1))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dispatcher.core.certificate import HoldReason, Result
+from dispatcher.core.certificate import ContentKey, HoldReason, Result
 from dispatcher.core.finess import FinessET
-from dispatcher.core.ledger import Identity, NewDelivery, NewEntry, State
+from dispatcher.core.ledger import Entry, Identity, NewDelivery, NewEntry, State
 from dispatcher.core.message import MessageRef
 from dispatcher.core.routing import Kind
+from dispatcher.ports import Ledger
 
 NOW = datetime(2026, 3, 29, 0, 30, 0, 123456, tzinfo=UTC)
 REPUBLIQUE = FinessET("990000010")
@@ -84,3 +85,19 @@ def duplicate(uid: int, first: str, **changes: Any) -> NewEntry:
         "deliveries": (),
     }
     return pending(uid, **{**values, **changes})
+
+
+def same_content(ledger: Ledger, key: ContentKey) -> tuple[Entry, ...]:
+    """Return the messages that brought this content, the first received first."""
+    return ledger.alike([], [key]).same_content.get(key, ())
+
+
+def same_raw(ledger: Ledger, raw_sha256: str) -> tuple[Entry, ...]:
+    """Return the messages with exactly these bytes, the first received first."""
+    return ledger.alike([raw_sha256], []).same_raw.get(raw_sha256, ())
+
+
+def latest_of(ledger: Ledger, site: FinessET, file_number: str) -> Entry | None:
+    """Return the newest message of this test that is no duplicate."""
+    key = ContentKey(site, file_number, "")
+    return ledger.alike([], [key]).latest_of.get((site, file_number))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from dispatcher.core.certificate import HoldReason, Inspection
 from dispatcher.errors import Unavailable
@@ -27,11 +27,12 @@ class MemoryInspector:
         """Raise `error` at the next call, once."""
         self._faults.append(error)
 
-    def inspect(self, questions: Sequence[Question]) -> tuple[Inspection, ...]:
-        if self._faults:
+    def inspect(self, questions: Iterable[Question]) -> tuple[Inspection, ...]:
+        asked = list(questions)
+        if asked and self._faults:
             raise self._faults.pop(0)
-        self.asked += len(questions)
-        return tuple(self._inspect(question) for question in questions)
+        self.asked += len(asked)
+        return tuple(map(self._inspect, asked))
 
     def _inspect(self, question: Question) -> Inspection:
         told = self._told.get(hashlib.sha256(question.content).hexdigest())

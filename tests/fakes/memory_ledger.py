@@ -43,7 +43,7 @@ from dispatcher.core.rulebook import (
 )
 from dispatcher.core.vitals import Tally
 from dispatcher.errors import InvariantBroken, NotNow
-from dispatcher.ports import Clock
+from dispatcher.ports import Alike, Clock
 
 _BUSY_TIMEOUT = 10.0  # seconds
 SECRET = b"a ledger in memory has one as well"
@@ -101,6 +101,10 @@ class MemoryWriter:
         self.book = book
         self._clock = clock
         self._ids = ids
+
+    def recall(self, entry_ids: Iterable[str]) -> None:
+        for _ in entry_ids:
+            pass  # everything is in memory
 
     def receive(self, new: NewEntry) -> Entry:
         ids = [self._new_id() for _ in range(1 + len(new.deliveries))]
@@ -391,7 +395,7 @@ class MemoryLedger:
         taken = self.book.places_taken
         return {ref: self.book.entries[taken[ref]] for ref in refs if ref in taken}
 
-    def same_content(self, key: ContentKey) -> tuple[Entry, ...]:
+    def _same_content(self, key: ContentKey) -> tuple[Entry, ...]:
         purged = erasure.key_digest(SECRET, key)
         return tuple(
             entry
@@ -401,16 +405,25 @@ class MemoryLedger:
             or entry.key_digest == purged
         )
 
-    def same_raw(self, raw_sha256: str) -> tuple[Entry, ...]:
+    def _same_raw(self, raw_sha256: str) -> tuple[Entry, ...]:
         return tuple(entry for entry in self._sorted() if entry.raw_sha256 == raw_sha256)
 
-    def latest_of(self, site: FinessET, file_number: str) -> Entry | None:
+    def _latest_of(self, site: FinessET, file_number: str) -> Entry | None:
         latest = None
         for entry in self._sorted():
             same = (entry.site, entry.file_number) == (site, file_number)
             if same and entry.duplicate_of is None:
                 latest = entry
         return latest
+
+    def alike(self, raws: Sequence[str], keys: Sequence[ContentKey]) -> Alike:
+        tests = {(key.site, key.file_number) for key in keys}
+        latest = {test: self._latest_of(*test) for test in tests}
+        return Alike(
+            {raw: found for raw in raws if (found := self._same_raw(raw))},
+            {key: found for key in keys if (found := self._same_content(key))},
+            {test: entry for test, entry in latest.items() if entry is not None},
+        )
 
     def unsettled(self, mailbox: str) -> tuple[Entry, ...]:
         return tuple(
@@ -617,10 +630,9 @@ class MemoryLedger:
     def mount_of(self, path: str) -> str | None:
         return self.book.mounts.get(path)
 
-    def remember_mount(self, path: str, mount_point: str) -> None:
-        if self.mount_of(path) != mount_point:
-            with self.writing() as writer:
-                writer.book.mounts[path] = mount_point
+    def remember_mounts(self, mount_points: Mapping[str, str]) -> None:
+        with self.writing() as writer:
+            writer.book.mounts.update(mount_points)
 
     def _sorted(self, mailbox: str | None = None) -> list[Entry]:
         found = [

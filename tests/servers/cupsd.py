@@ -72,7 +72,7 @@ Browsing No
 WebInterface No
 DefaultEncryption Never
 DefaultAuthType None
-JobRetryInterval 1
+JobRetryInterval {retry}
 JobRetryLimit 2
 JobKillDelay 2
 MaxJobs {max_jobs}
@@ -120,13 +120,15 @@ DirtyCleanInterval {dirty}
 class Setup:
     """How this cupsd is set up. The defaults are what `check` asks for.
 
-    `conf_readable`: whether a client may read cupsd.conf. `hidden`: everything of a job is
-    hidden, where by default it is the title and the user.
+    `retry`: after how many seconds a `retry-job` queue tries again. `conf_readable`:
+    whether a client may read cupsd.conf. `hidden`: everything of a job is hidden, where by
+    default it is the title and the user.
     """
 
     history: str = "Yes"
     files: str = "No"
     max_jobs: int = 500
+    retry: int = 1
     dirty: int = 0
     conf_readable: bool = True
     hidden: bool = False
@@ -406,6 +408,7 @@ class Cupsd:
             base=self.base,
             port=self.port,
             max_jobs=setup.max_jobs,
+            retry=setup.retry,
             history=setup.history,
             files=setup.files,
             dirty=setup.dirty,

@@ -94,6 +94,7 @@ def test_an_address_that_a_form_takes_gets_an_email(text: str) -> None:
         pytest.param("a@example.org, b@example.org", id="two addresses"),
         pytest.param("hélène@example.org", id="beyond ASCII"),
         pytest.param("m" * 65 + "@example.org", id="65 letters before the sign"),
+        pytest.param("m@" + "d." * 124 + "example", id="257 letters"),
     ],
 )
 def test_an_address_that_no_form_takes_gets_nothing(text: str) -> None:

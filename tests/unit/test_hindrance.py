@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from dispatcher.core.delivery import MAYBE_TWICE
 from dispatcher.core.ledger import DeliveryState, Entry, State
+from dispatcher.core.routing import PrintWhen
 from dispatcher.core.vitals import Hindrance
 from dispatcher.errors import Unavailable
 from dispatcher.service.hindrance import LONG, hindrances
@@ -92,6 +93,23 @@ def test_what_moves_is_told_of_before_what_a_person_has_to_decide(
     assert held.site is not None
     found = hindrances(office.ledger, office.ledger.entries())[held.site, "printer"]
     assert found.because == "paper jam"
+
+
+def test_a_printer_in_trouble_is_told_of_before_what_waits_as_it_should(
+    queue: MemoryQueue,
+) -> None:
+    office = office_with(queue, printing(PrintWhen.HOLD))
+    office.mailbox.append(certificates(1, 1)[0].raw)
+    work = office.round()
+    work.turn()
+    (earlier,) = office.ledger.entries()
+    office.rules = printing()
+    office.mailbox.append(another_of(earlier).raw)
+    queue.down = Unavailable("the queue does not exist")
+    work.turn()
+    assert earlier.site is not None
+    found = hindrances(office.ledger, office.ledger.entries())[earlier.site, "printer"]
+    assert found.because == "the queue does not exist"
 
 
 def another_of(entry: Entry) -> Sending:

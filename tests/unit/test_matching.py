@@ -116,12 +116,12 @@ def test_lines_that_do_not_count_change_nothing(n_g: int, n_j: int) -> None:
         ("ORG", "f@labo.mssante.fr", "990000044", "@SIDEP"),
         ("ORG", "g@labo.mssante.fr", "", "@SIDEP"),
     ]
-    expected, found = choice_of(plain), choice_of([*noise, *plain])
+    expected, found = choice_of(plain), choice_of([*noise, *plain, *noise])
     assert (found.route, found.address) == (expected.route, expected.address)
     assert (found.local, found.legal) == (expected.local, expected.legal)
     if expected.why is not Why.NO_BAL:
         assert found.why is expected.why
-    assert {bal.address[0] for bal in found.passed_over} == set("abcde")
+    assert sorted(bal.address[0] for bal in found.passed_over) == list("abcde"), "each once"
 
 
 @pytest.mark.parametrize(

@@ -577,7 +577,10 @@ def test_a_server_without_uidplus_loses_nothing_and_the_copies_go(
 ) -> None:
     office.mailbox.uidplus = False
     arrive(office, three)
-    turn(office).purge()
+    with capture_logs() as logs:
+        turn(office).purge()
+    events = [e["event"] for e in logs]
+    assert events.count("mailbox_refused_deletion") == 1, "told before the first term"
     office.clock.go(HOURS_72)
     with capture_logs() as logs:
         report = purge(office)

@@ -79,6 +79,30 @@ def test_an_establishment_is_read_by_position(tmp_path: Path) -> None:
     assert not found.is_legal_body(FinessEJ(ET))
 
 
+@pytest.mark.parametrize(
+    ("short", "long", "name"),
+    [
+        pytest.param("LBM M.", "LBM MAIRIE", "LBM MAIRIE", id="both"),
+        pytest.param("LBM M.", "", "LBM M.", id="the short one"),
+        pytest.param("", "LBM MAIRIE", "LBM MAIRIE", id="the long one"),
+        pytest.param("", "", "", id="none"),
+    ],
+)
+def test_the_long_name_is_the_name_else_the_short_one(
+    tmp_path: Path, short: str, long: str, name: str
+) -> None:
+    row = et_row(ET, EJ, "NAME").replace("NAME;NAME", f"{short};{long}")
+    found, noted = register(tmp_path, finess_text(row))
+    assert (found.establishments[FinessET(ET)].name, noted) == (name, {})
+
+
+def test_a_name_over_more_lines_than_any_has_is_a_stray_quote(tmp_path: Path) -> None:
+    rows = [et_row(ET, EJ, '"LBM' + "\nMAIRIE" * 9 + '"'), et_row("990000028", EJ)]
+    found, noted = register(tmp_path, finess_text(*rows))
+    assert found.establishments[FinessET("990000028")].town == "99000 EXEMPLE"
+    assert noted[Oddity.UNCLOSED_QUOTE][0] == 2
+
+
 def test_a_name_may_hold_quotes_semicolons_and_line_breaks(tmp_path: Path) -> None:
     quoted = '"LIEU ""LES\nTILLEULS""; ANNEXE"'
     found, noted = register(
@@ -299,6 +323,22 @@ def test_a_finess_number_has_several_forms(
     assert list(noted) == oddities
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(f"2{ET}", id="ten with a 2 in front"),
+        pytest.param(f"0{ET}", id="ten with a 0 in front"),
+        pytest.param(f"11{ET}", id="eleven"),
+        pytest.param(ET[2:], id="seven"),
+    ],
+)
+def test_a_number_of_another_form_counts_for_no_site(tmp_path: Path, written: str) -> None:
+    rows = [bal_row("a@x.fr", EJ, ""), bal_row(ADDRESS, written, number_type="1")]
+    found, noted = directory(tmp_path, directory_text(*rows))
+    assert found.carrying(FinessET(ET)) == ()
+    assert noted == {Oddity.UNREADABLE_NUMBER: (3,)}
+
+
 def test_a_corsican_number_has_a_letter_in_both_forms(tmp_path: Path) -> None:
     rows = [bal_row(ADDRESS, "12A9999018", number_type="1"), bal_row("b@x.fr", "2A9999018")]
     found, noted = directory(tmp_path, directory_text(*rows))
@@ -515,6 +555,14 @@ BALS = directory_text(bal_row(ADDRESS, ET)).encode()
                 {"lisez-moi.pdf": b"%PDF", "__MACOSX/._e.csv": b"x", "e.csv": FINESS.encode()}
             ),
             id="beside other files",
+        ),
+        pytest.param(
+            zipped({"vide.txt": b"", "sceau.txt": b"\0\1", "e.csv": FINESS.encode()}),
+            id="beside an empty text and one that is none",
+        ),
+        pytest.param(
+            zipped({"x/.e.csv": FINESS.encode(), "x/e.csv": FINESS.encode()}),
+            id="beside a hidden copy",
         ),
         pytest.param(
             zipped({"bal.txt": BALS, "lisez-moi.txt": b"Bonjour", "e.csv": FINESS.encode()}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -399,11 +399,12 @@ class Deadly(MemoryInspector):
         super().__init__()
         self._document, self._times = document, times
 
-    def inspect(self, questions: Sequence[Question]) -> tuple[Inspection, ...]:
-        if self._times and any(q.content == self._document for q in questions):
+    def inspect(self, questions: Iterable[Question]) -> tuple[Inspection, ...]:
+        asked = list(questions)
+        if self._times and any(q.content == self._document for q in asked):
             self._times -= 1
             raise Down
-        return super().inspect(questions)
+        return super().inspect(asked)
 
 
 def lives(office: Office, count: int) -> None:
@@ -465,10 +466,11 @@ def test_a_bug_met_in_one_message_holds_that_one_within_one_life(
     office: Office, three: tuple[Sending, ...]
 ) -> None:
     class Buggy(MemoryInspector):
-        def inspect(self, questions: Sequence[Question]) -> tuple[Inspection, ...]:
-            if any(question.content == three[1].truth.document for question in questions):
+        def inspect(self, questions: Iterable[Question]) -> tuple[Inspection, ...]:
+            asked = list(questions)
+            if any(question.content == three[1].truth.document for question in asked):
                 raise ZeroDivisionError
-            return super().inspect(questions)
+            return super().inspect(asked)
 
     office.inspector = Buggy()
     arrive(office, three)

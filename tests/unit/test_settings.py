@@ -80,7 +80,7 @@ def test_a_mailbox_with_a_login_and_nothing_else_has_every_default(path: Path) -
     assert (lbm.folder, lbm.since, lbm.watch) == ("INBOX", None, Watch.IDLE)
     assert lbm.poll_interval == timedelta(seconds=60)
     assert lbm.settled_keyword == "SidepDispatched"
-    assert (lbm.max_message_size, lbm.fetch_batch) == (10_000_000, 16_777_216)
+    assert (lbm.max_message_size, lbm.fetch_batch) == (10_000_000, 4_194_304)
     assert found.routing == path.parent / "routing.yaml"
     assert found.ledger_path == Path("/var/lib/sidep-dispatcher/ledger.sqlite3")
     assert found.senders == {"noreply.sidep@enovacom.easycrypt.fr"}

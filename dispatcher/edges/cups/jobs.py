@@ -49,7 +49,8 @@ class Reference:
 class Job:
     """One job as CUPS shows it. None: CUPS hides it, or it does not apply yet.
 
-    Times are whole seconds on the server's clock.
+    Times are whole seconds on the server's clock. `hold_until` is job-hold-until: CUPS
+    writes `indefinite` for a job that somebody, or the printer's backend, holds.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Job:
     kilobytes: int
     sheets: int
     documents: int
+    hold_until: str | None = None
 
     @classmethod
     def read(cls, said: Mapping[str, Any]) -> Self:
@@ -78,6 +80,7 @@ class Job:
             kilobytes=_number(said, "job-k-octets") or 0,
             sheets=max(sheets, _number(said, "job-impressions-completed") or 0),
             documents=_number(said, "number-of-documents") or 0,
+            hold_until=_text(said.get("job-hold-until")),
         )
 
     @property
@@ -89,6 +92,15 @@ class Job:
     def completed_well(self) -> bool:
         """Whether CUPS says that it was printed, and there was something to print."""
         return self.state == _COMPLETED and bool(self.kilobytes or self.sheets)
+
+    @property
+    def tried_again(self) -> bool:
+        """Whether the printer failed and CUPS only waits before it tries again.
+
+        So it does by itself where a queue's error policy is `retry-job`, Debian's own
+        (cupsd.conf: JobRetryInterval, JobRetryLimit).
+        """
+        return self.state == _HELD and self.hold_until == "no-hold"
 
     @property
     def empty(self) -> bool:
@@ -197,6 +209,8 @@ def half_known() -> InDoubt:
 def because(job: Job, queue: QueueState | None) -> str:
     """Return in words why a job has not come out yet."""
     trouble = queue.trouble() if queue is not None else "the queue does not exist any more"
+    if job.tried_again:
+        return _joined("the printer failed, CUPS tries again by itself", trouble)
     if job.state == _HELD:
         return _joined("held in CUPS until somebody releases it", trouble)
     if job.state in {_PROCESSING, _STOPPED}:

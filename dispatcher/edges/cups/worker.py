@@ -21,7 +21,7 @@ import cups
 from dispatcher.edges.cups import wire
 
 _JOB: Final = [
-    "job-id", "job-uuid", "job-name", "job-state", "job-state-reasons", "job-printer-uri",
+    "job-id", "job-uuid", "job-name", "job-state", "job-hold-until", "job-printer-uri",
     "job-k-octets", "job-impressions-completed", "job-media-sheets-completed",
     "number-of-documents", "time-at-creation", "time-at-processing", "time-at-completed",
     wire.MARK,

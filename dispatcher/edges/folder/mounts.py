@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from functools import lru_cache
+from pathlib import Path
 from typing import Final, Protocol
 
 from dispatcher.errors import Unavailable
@@ -57,31 +57,48 @@ class MountTables:
         absent = (p for p in wanted if p not in mounted and os.path.realpath(p) not in mounted)
         return next(absent, None)
 
-    def _mounted(self) -> Iterator[str]:
+    def _mounted(self) -> tuple[str, ...]:
         try:
-            lines = self.mountinfo.read_text("utf-8", "surrogateescape").split("\n")
+            text = self.mountinfo.read_text("utf-8", "surrogateescape")
         except OSError as error:
             raise Unavailable(
                 "cannot tell what is mounted",
                 hint="The service needs to read /proc/self/mountinfo.",
             ) from error
-        for line in lines:
-            fields, _, kind = line.partition(" - ")
-            # An automount point is a promise, not a mount.
-            if kind and not kind.startswith("autofs "):
-                yield _unescaped(fields.split(" ")[_MOUNT_POINT])
+        return _mount_points(text)
 
-    def _wanted(self) -> Iterator[str]:
+    def _wanted(self) -> tuple[str, ...]:
         try:
-            lines = self.fstab.read_text("utf-8", "surrogateescape").split("\n")
+            text = self.fstab.read_text("utf-8", "surrogateescape")
         except OSError:
-            return  # a container has none; the memory still protects
-        for line in lines:
-            device, point, *_ = [*line.split(), "", ""]
-            point = os.path.normpath(_unescaped(point))
-            # The second field of swap is `none` (fstab(5)).
-            if not device.startswith("#") and point.startswith("/") and point != "/":
-                yield point
+            return ()  # a container has none; the memory still protects
+        return _listed_points(text)
+
+
+# Both tables are read at every look; only their taking apart is remembered.
+
+
+@lru_cache(maxsize=2)
+def _mount_points(mountinfo: str) -> tuple[str, ...]:
+    lines = (line.partition(" - ") for line in mountinfo.split("\n"))
+    return tuple(
+        _unescaped(fields.split(" ")[_MOUNT_POINT])
+        for fields, _, kind in lines
+        # An automount point is a promise, not a mount.
+        if kind and not kind.startswith("autofs ")
+    )
+
+
+@lru_cache(maxsize=2)
+def _listed_points(fstab: str) -> tuple[str, ...]:
+    found = []
+    for line in fstab.split("\n"):
+        device, point, *_ = [*line.split(), "", ""]
+        point = os.path.normpath(_unescaped(point))
+        # The second field of swap is `none` (fstab(5)).
+        if not device.startswith("#") and point.startswith("/") and point != "/":
+            found.append(point)
+    return tuple(found)
 
 
 def ensure_mounted(tables: MountTables, directory: Path, remembered: str | None) -> str:
@@ -107,7 +124,7 @@ def ensure_mounted(tables: MountTables, directory: Path, remembered: str | None)
 
 
 def _covers(point: str, path: str) -> bool:
-    return PurePath(path).is_relative_to(point)
+    return path == point or path.startswith(point if point.endswith("/") else f"{point}/")
 
 
 def _unescaped(text: str) -> str:

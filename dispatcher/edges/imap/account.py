@@ -59,7 +59,7 @@ class Account:
     poll_interval: float = 60.0
     keyword: str | None = "SidepDispatched"
     max_message_size: int = 10 * 1024 * 1024
-    fetch_batch: int = 16 * 1024 * 1024
+    fetch_batch: int = 4 * 1024 * 1024
 
     def __post_init__(self) -> None:
         """Refuse a keyword that the server could take for something else."""

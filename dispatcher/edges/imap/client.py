@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import imaplib
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from imapclient import IMAPClient
 from imapclient.imap_utf7 import encode as utf7
@@ -33,6 +34,19 @@ class Reply:
         return response_code(self.text)
 
 
+@dataclass(slots=True)
+class Begun:
+    """A command that was sent: what its answer may take, then what it was answered."""
+
+    tag: str
+    command: str
+    seconds: float
+    literal: int
+    total: int | None
+    reply: Reply | None = None
+    error: Exception | None = None
+
+
 class Client(IMAPClient):  # type: ignore[misc]  # the library ships no types
     """imapclient without its socket, its debug log and its reading of answers.
 
@@ -45,6 +59,7 @@ class Client(IMAPClient):  # type: ignore[misc]  # the library ships no types
         self.limits = limits
         self.exists = 0
         self.news = False
+        self._begun: deque[Begun] = deque()
         super().__init__(wire.host, wire.port, ssl=False)
         # The library formats every answer for its debug log: 2 ms for a message of 165 kB.
         wire.debug = 0
@@ -97,13 +112,51 @@ class Client(IMAPClient):  # type: ignore[misc]  # the library ships no types
         literal: int = 64 * 1024,
         total: int | None = None,
     ) -> Reply:
-        """Run one command to its end; raise the library's errors for BAD, BYE and noise."""
+        """Run one command to its end; raise the library's errors for BAD, BYE and noise.
+
+        What was begun before is finished first.
+        """
+        self._catch_up()
         self.wire.allow(seconds or self.limits.command, literal=literal, total=total)
         self.wire.untagged_responses = {}
         status, data = self._raw_command(command.encode(), list(arguments), uid=uid)
+        return self._reply(status, data)
+
+    def begin(
+        self, command: str, *arguments: bytes, seconds: float, literal: int, total: int
+    ) -> Begun:
+        """Send a UID command and do not wait for its answer (RFC 3501, 5.5); see `finish`."""
+        self.wire.allow(self.limits.command)
+        begun = Begun(self.wire.new_tag(), command, seconds, literal, total)
+        words = (begun.tag.encode(), b"UID", command.encode(), *arguments)
+        self.wire.send(b" ".join(words) + b"\r\n")
+        self._begun.append(begun)
+        return begun
+
+    def finish(self, begun: Begun) -> Reply:
+        """Read the answer to a command, after those to what was begun before it."""
+        while begun.reply is None:
+            self._finish_first()
+        return begun.reply
+
+    def _catch_up(self) -> None:
+        while self._begun:
+            self._finish_first()
+
+    def _finish_first(self) -> None:
+        begun = self._begun[0]
+        self.wire.allow(begun.seconds, literal=begun.literal, total=begun.total)
+        try:
+            begun.reply = self._reply(*self.wire.answer_to(begun.command, begun.tag))
+        except Exception as error:
+            begun.error = error
+            raise
+        self._begun.popleft()
+
+    def _reply(self, status: str, said: list[Any]) -> Reply:
         self.note_changes()
         untagged, self.wire.untagged_responses = self.wire.untagged_responses, {}
-        text = data[0] if data and isinstance(data[0], bytes) else b""
+        text = said[0] if said and isinstance(said[0], bytes) else b""
         return Reply(status == "OK", text, untagged)
 
     def note_changes(self) -> None:
@@ -120,7 +173,9 @@ class Client(IMAPClient):  # type: ignore[misc]  # the library ships no types
         """Log out if that is quick, and close. May raise; the socket is closed all the same."""
         try:
             self.wire.allow(self.limits.farewell)
-            self.wire.logout()
+            # What is still on its way is of no more use, and could take long.
+            if not self._begun:
+                self.wire.logout()
         finally:
             self.wire.shutdown()
 
@@ -128,6 +183,7 @@ class Client(IMAPClient):  # type: ignore[misc]  # the library ships no types
 
     def begin_idle(self) -> None:
         """Send IDLE and wait for the server's `+`."""
+        self._catch_up()
         self.wire.allow(self.limits.command)
         self.wire.untagged_responses = {}
         self.wire.begin_idle()

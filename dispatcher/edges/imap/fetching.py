@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from dispatcher.core.ledger import Identity
 from dispatcher.core.message import message_id_digest
 from dispatcher.edges.imap.account import Account, Limits
-from dispatcher.edges.imap.client import Client, Reply
-from dispatcher.edges.imap.parse import Item, content, internal_date, items, merged
+from dispatcher.edges.imap.client import Begun, Client, Reply
+from dispatcher.edges.imap.parse import Item, content, internal_date, items, joined, merged
 from dispatcher.edges.imap.trouble import TEMPORARY, TooMuch, coded
 from dispatcher.errors import Unavailable
 from dispatcher.ports import Fetched, Shown
@@ -23,6 +24,20 @@ _MOST_UIDS: Final = 1000
 # What makes sure of a message: RFC 3501, 6.4.5. Servers may write the field's name otherwise.
 _SHOWN: Final = b"(UID RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])"
 _FIELD: Final = b"BODY[HEADER.FIELDS "
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A batch that was asked for while the one before it was read.
+
+    `early` is what came of it among the answers to that one: a server may begin a command
+    before it says that the last one is over (RFC 3501, 5.5), and Dovecot does.
+    """
+
+    client: Client
+    batch: Sequence[int]
+    begun: Begun
+    early: dict[int, Item] = field(default_factory=dict)
 
 
 class Fetching:
@@ -39,9 +54,14 @@ class Fetching:
         # Asked for in a command that failed: alone next time. Failed alone: last next time.
         self._apart: set[int] = set()
         self._breaking: set[int] = set()
+        self._ahead: _Ahead | None = None
 
     def begin(self, uidvalidity: int) -> None:
         """Forget sizes (uids may be reused) and, in another mailbox, everything."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.begun.error is not None:
+            # Read when another command was to be sent: nobody has blamed it yet.
+            self._note(ahead.batch, ahead.begun.error)
         self._sizes.clear()
         if uidvalidity != self._uidvalidity:
             self._uidvalidity = uidvalidity
@@ -101,19 +121,52 @@ class Fetching:
         last = [[uid] for uid in fitting if uid in self._breaking]
         return [*self._grouped(u for u in fitting if u not in self._breaking), *last]
 
-    def bodies(self, client: Client, batch: Sequence[int]) -> list[Fetched]:
-        """Return the messages of one batch that the server sent whole, by uid."""
+    def bodies(
+        self, client: Client, batch: Sequence[int], following: Sequence[int] = ()
+    ) -> list[Fetched]:
+        """Return the messages of one batch that the server sent whole, by uid.
+
+        The server is asked for the `following` ones before this answer is read, so that it
+        sends on while these are worked on. Not beside anything that ever failed: then each
+        failure must be known by what was asked for alone.
+        """
         try:
-            messages = self._bodies(client, batch)
-        except TooMuch as error:
-            self._note_lie(batch, error)
-            raise
-        except BaseException:
-            self._note_failure(batch)
+            asked = self._asked(client, batch)
+            if following and not self._doubtful((*batch, *following)):
+                begun = self._ask(client, following)
+                self._ahead = _Ahead(client, following, begun)
+            reply = client.finish(asked.begun)
+            messages = self._bodies(client, batch, reply, self._sorted(asked, reply))
+        except BaseException as error:
+            self._note(batch, error)
             raise
         self._apart.difference_update(batch)
         self._breaking.difference_update(batch)
         return messages
+
+    def _sorted(self, asked: _Ahead, reply: Reply) -> dict[int, Item]:
+        """Return what was said of this batch; set aside what is the next one's."""
+        said = merged_items(reply)
+        if self._ahead is not None:
+            own = set(asked.batch)
+            others = set(self._ahead.batch) - own
+            self._ahead.early.update({uid: said.pop(uid) for uid in others & said.keys()})
+        for uid, item in asked.early.items():
+            whole = joined(said.get(uid), item)
+            if whole is None:  # they contradict each other: neither is believed
+                said.pop(uid, None)
+            else:
+                said[uid] = whole
+        return said
+
+    def _doubtful(self, uids: Iterable[int]) -> bool:
+        return any(uid in self._apart or uid in self._breaking for uid in uids)
+
+    def _asked(self, client: Client, batch: Sequence[int]) -> _Ahead:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.client is client and ahead.batch == batch:
+            return ahead
+        return _Ahead(client, batch, self._ask(client, batch))
 
     def header(self, client: Client, uid: int) -> bytes | None:
         """Return the header of a message, at most 1 MiB; None when it is not sent."""
@@ -152,14 +205,14 @@ class Fetching:
         if batch:
             yield batch
 
-    def _bodies(self, client: Client, batch: Sequence[int]) -> list[Fetched]:
-        reply = self._ask(client, batch)
+    def _bodies(
+        self, client: Client, batch: Sequence[int], reply: Reply, said: Mapping[int, Item]
+    ) -> list[Fetched]:
         if not reply.ok and reply.code in TEMPORARY:
             raise Unavailable(coded("the server would not send messages", reply.code))
-        said = merged_items(reply)
         if not reply.ok and not said and len(batch) > 1:
             # One of them may be why it refuses them all (RFC 2180, 4.1.2).
-            return [message for uid in batch for message in self._bodies(client, [uid])]
+            return [message for uid in batch for message in self._alone(client, uid)]
         sent = {uid: (content(item, b"BODY[]"), item.flags) for uid, item in said.items()}
         return [
             Fetched(uid, raw, flags)
@@ -167,19 +220,28 @@ class Fetching:
             if raw is not None and uid in set(batch)
         ]
 
-    def _ask(self, client: Client, batch: Sequence[int]) -> Reply:
+    def _alone(self, client: Client, uid: int) -> list[Fetched]:
+        reply = client.finish(self._ask(client, [uid]))
+        return self._bodies(client, [uid], reply, merged_items(reply))
+
+    def _ask(self, client: Client, batch: Sequence[int]) -> Begun:
         listed = sum(self._sizes[uid] for uid in batch)
         most = max(2 * listed, listed + self._account.max_message_size)
         ((_, sequence),) = uid_sets(batch)
-        return client.run(
+        return client.begin(
             "FETCH",
             sequence,
             b"(UID FLAGS BODY.PEEK[])",
-            uid=True,
             seconds=self._limits.fetching(listed),
             literal=self._account.max_message_size,
             total=most + _AROUND * (len(batch) + 4),
         )
+
+    def _note(self, batch: Sequence[int], error: BaseException) -> None:
+        if isinstance(error, TooMuch):
+            self._note_lie(batch, error)
+        else:
+            self._note_failure(batch)
 
     def _note_lie(self, batch: Sequence[int], error: TooMuch) -> None:
         uid = batch[0] if len(batch) == 1 else error.uid

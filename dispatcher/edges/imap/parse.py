@@ -28,6 +28,9 @@ _DATE: Final = re.compile(
     rb"([ 0-3]?\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"
 )
 _MONTHS: Final = b"jan feb mar apr may jun jul aug sep oct nov dec".split()
+_ALL: Final = re.compile(rb"\bALL(?: (\S*))?", re.IGNORECASE)
+_SET: Final = re.compile(rb"[0-9]{1,10}(?:[:,][0-9]{1,10})*")
+_MOST_LISTED: Final = 2_000_000
 _STORAGE: Final = re.compile(rb"\bSTORAGE (\d{1,18}) (\d{1,18})\b", re.IGNORECASE)
 
 
@@ -77,13 +80,32 @@ def opened(untagged: Responses, text: bytes) -> Opened:
 
 
 def found(untagged: Responses) -> tuple[int, ...] | None:
-    """Return the numbers of every SEARCH response, ascending; None: there was none."""
-    lines = _lines(untagged, "SEARCH")
-    if not lines:
+    """Return the numbers of every SEARCH and ESEARCH response, ascending; None: there was none.
+
+    Raises ValueError for ranges of more messages than any mailbox holds.
+    """
+    lines, compact = _lines(untagged, "SEARCH"), _lines(untagged, "ESEARCH")
+    if not lines and not compact:
         return None
     # A MODSEQ in brackets may follow (RFC 7162, 3.1.5).
     words = b" ".join(line.partition(b"(")[0] for line in lines).split()
-    return tuple(sorted({int(word) for word in words}))
+    return tuple(sorted({int(word) for word in words}.union(*map(_listed, compact))))
+
+
+def _listed(line: bytes) -> set[int]:
+    """Return the numbers of an ESEARCH response; without ALL there are none (RFC 4731, 3.1)."""
+    match = _ALL.search(line)
+    if match is None:
+        return set()
+    if not _SET.fullmatch(match[1] or b""):
+        raise ValueError("an ESEARCH response that is none")
+    numbers: set[int] = set()
+    for part in match[1].split(b","):
+        ends = sorted(map(int, part.split(b":")))
+        if ends[-1] - ends[0] + len(numbers) >= _MOST_LISTED:
+            raise ValueError("a range of more messages than a mailbox holds")
+        numbers.update(range(ends[0], ends[-1] + 1))
+    return numbers
 
 
 def storage(untagged: Responses) -> tuple[int, int] | None:
@@ -144,11 +166,11 @@ def merged(said: Sequence[Item], *, steady: bool) -> dict[int, Item]:
         uid = item.uid if item.uid is not None else known
         if uid is None:
             continue
-        joined = _joined(result.get(uid), item)
-        if joined is None:
+        whole = joined(result.get(uid), item)
+        if whole is None:
             torn.add(uid)
         else:
-            result[uid] = joined
+            result[uid] = whole
     return {uid: item for uid, item in result.items() if uid not in torn}
 
 
@@ -163,7 +185,8 @@ def content(item: Item, name: bytes) -> bytes | None:
     return None
 
 
-def _joined(before: Item | None, item: Item) -> Item | None:
+def joined(before: Item | None, item: Item) -> Item | None:
+    """Return what two responses say of one message; None when they contradict each other."""
     if before is None:
         return item
     for key, value in item.values.items():

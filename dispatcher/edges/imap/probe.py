@@ -15,7 +15,7 @@ from dispatcher.edges.imap.login import LoggedIn
 from dispatcher.edges.imap.opening import open_mailbox
 from dispatcher.edges.imap.parse import Opened
 from dispatcher.edges.imap.removing import can_remove
-from dispatcher.edges.imap.session import Reached, endings, enter, reach
+from dispatcher.edges.imap.session import Reached, endings, enter, reach, read_files
 from dispatcher.edges.imap.trouble import translated
 from dispatcher.errors import DispatcherError, Refused, Unavailable
 from dispatcher.ports import Ending, Finding
@@ -52,6 +52,15 @@ def probe(account: Account, now: datetime, limits: Limits) -> list[Finding]:
         if reached is not None:
             reached.close()
     return findings
+
+
+def try_files(account: Account) -> Finding:
+    """Read the password, the authorities and the client certificate; no network."""
+    try:
+        read_files(account)
+    except (Unavailable, Refused) as error:
+        return _problem(account, error)
+    return Finding("ok", f"mailbox {account.name}: what it needs to log in can be read")
 
 
 def _problem(account: Account, error: DispatcherError) -> Finding:

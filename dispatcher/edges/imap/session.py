@@ -13,6 +13,7 @@ from dispatcher.edges.imap.account import Account, Limits
 from dispatcher.edges.imap.client import Client
 from dispatcher.edges.imap.connect import Tell, connect
 from dispatcher.edges.imap.login import LoggedIn, log_in
+from dispatcher.edges.imap.tls import tls_context
 from dispatcher.edges.imap.trouble import translated
 from dispatcher.edges.imap.wire import Wire
 from dispatcher.errors import Refused, Unavailable
@@ -59,6 +60,14 @@ def enter(reached: Reached, limits: Limits) -> tuple[Client, LoggedIn]:
     with _explained(reached.own, reached.now), translated("logging in"):
         client = Client(reached.wire, limits)
         return client, log_in(client, reached.account, reached.now)
+
+
+def read_files(account: Account) -> None:
+    """Read what a login needs from this machine. Raises Refused when one cannot be used."""
+    account.password()
+    own = _own(account)
+    if account.security != "plaintext":
+        tls_context(account, own)
 
 
 def endings(reached: Reached, logged_in: LoggedIn) -> tuple[Ending, ...]:

@@ -135,6 +135,16 @@ class Wire(imaplib.IMAP4):
         self._check_line_length()
         return True
 
+    def new_tag(self) -> str:
+        """Return a tag for a command that is about to be sent."""
+        tag: bytes = self._new_tag()
+        return tag.decode("ascii")
+
+    def answer_to(self, command: str, tag: str) -> tuple[str, list[Any]]:
+        """Read to the end of a command's answer; return its status and text."""
+        status, said = self._command_complete(command, tag.encode("ascii"))
+        return status, said
+
     # --- IDLE (RFC 2177)
 
     def begin_idle(self) -> None:

@@ -106,7 +106,14 @@ def numbered(
 ) -> list[tuple[int, Entry]]:
     """Return the same with the number of each line."""
     query = select(ENTRY).where(*where).order_by(ENTRY.c.received_at, ENTRY.c.seq).limit(limit)
-    lines = connection.execute(query).mappings().all()
+    return read_numbered(connection, query, {})
+
+
+def read_numbered(
+    connection: Connection, query: Select[Any], values: Mapping[str, Any]
+) -> list[tuple[int, Entry]]:
+    """Return the messages that a query on their table finds, each with its line's number."""
+    lines = connection.execute(query, values).mappings().all()
     found = deliveries_of(connection, [line["id"] for line in lines])
     return [(line["seq"], rows.entry_of(line, found.get(line["id"], ()))) for line in lines]
 
@@ -167,18 +174,6 @@ def page(
         rows.stored_time(last[0]), last[1]
     )
     return numbered(connection, *where, after, limit=GROUP)
-
-
-def of_content(site: FinessET, file_number: str, sha256: str | None = None) -> Where:
-    """Return the condition for one test at one site, with one document if given."""
-    same = (ENTRY.c.site == site.number) & (ENTRY.c.file_number == file_number)
-    return same if sha256 is None else same & (ENTRY.c.sha256 == sha256)
-
-
-def latest_of(connection: Connection, site: FinessET, file_number: str) -> Entry | None:
-    """Return the newest message of this test that is no duplicate."""
-    found = entries(connection, of_content(site, file_number), ENTRY.c.duplicate_of.is_(None))
-    return found[-1] if found else None
 
 
 def with_delivery(connection: Connection, mailbox: str, *where: Where) -> tuple[Entry, ...]:

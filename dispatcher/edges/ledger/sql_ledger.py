@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dispatcher.core import audit, erasure
@@ -20,7 +20,7 @@ from dispatcher.core.ledger import Act, Balance, Entry, Event, Identity, Place, 
 from dispatcher.core.message import MessageRef
 from dispatcher.core.rulebook import Change, RulesState
 from dispatcher.core.vitals import Tally
-from dispatcher.edges.ledger import birth, kept, reading, rows
+from dispatcher.edges.ledger import birth, kept, likeness, reading, rows
 from dispatcher.edges.ledger.database import (
     LOG_BYTES,
     MOVE_AWAY,
@@ -44,7 +44,7 @@ from dispatcher.edges.ledger.schema import (
 )
 from dispatcher.edges.ledger.writer import SqlWriter
 from dispatcher.errors import ConfigInvalid, DispatcherError, InvariantBroken, NotNow
-from dispatcher.ports import Clock
+from dispatcher.ports import Alike, Clock
 
 _BUSY_TIMEOUT: Final = 10.0  # seconds
 _DECISION: Final = audit.What.DECISION.value
@@ -160,17 +160,15 @@ class SqlLedger:
                 (f"ledger: {self._path} was removed or replaced while in use; {MOVE_AWAY}",)
             )
 
-    def remember_mount(self, path: str, mount_point: str) -> None:
-        """Record which mount a folder was on when it was last known to be good."""
-        if self.mount_of(path) == mount_point:
-            return
-        new = upsert(MOUNT).values(path=path, mount_point=mount_point)
+    def remember_mounts(self, mount_points: Mapping[str, str]) -> None:
+        """Record which mount each folder, by its path, was on when last known to be good."""
+        new = upsert(MOUNT)
+        kept = new.on_conflict_do_update(
+            index_elements=["path"], set_={"mount_point": new.excluded.mount_point}
+        )
+        lines = [{"path": path, "mount_point": at} for path, at in mount_points.items()]
         with self._transaction() as connection:
-            connection.execute(
-                new.on_conflict_do_update(
-                    index_elements=["path"], set_={"mount_point": mount_point}
-                )
-            )
+            connection.execute(kept, lines)
 
     # --- reading
 
@@ -208,23 +206,11 @@ class SqlLedger:
         with self._reading() as connection:
             return {entry.ref: entry for entry in reading.entries_at(connection, refs)}
 
-    def same_content(self, key: ContentKey) -> tuple[Entry, ...]:
-        """See `ports.Ledger.same_content`."""
-        whole = reading.of_content(key.site, key.file_number, key.sha256)
-        purged = ENTRY.c.key_digest == erasure.key_digest(self._secret, key)
-        where = or_(whole, purged)
+    def alike(self, raws: Sequence[str], keys: Sequence[ContentKey]) -> Alike:
+        """See `ports.Ledger.alike`."""
+        digests = {key: erasure.key_digest(self._secret, key) for key in keys}
         with self._reading() as connection:
-            return tuple(reading.entries(connection, where))
-
-    def same_raw(self, raw_sha256: str) -> tuple[Entry, ...]:
-        """See `ports.Ledger.same_raw`."""
-        with self._reading() as connection:
-            return tuple(reading.entries(connection, ENTRY.c.raw_sha256 == raw_sha256))
-
-    def latest_of(self, site: FinessET, file_number: str) -> Entry | None:
-        """See `ports.Ledger.latest_of`."""
-        with self._reading() as connection:
-            return reading.latest_of(connection, site, file_number)
+            return likeness.alike(connection, raws, digests)
 
     def unsettled(self, mailbox: str) -> tuple[Entry, ...]:
         """See `ports.Ledger.unsettled`."""

@@ -31,6 +31,7 @@ from dispatcher.edges.ledger import kept, reading, rows
 from dispatcher.edges.ledger.gathering import Gathering, new_id, place_line
 from dispatcher.edges.ledger.schema import (
     AUDIT,
+    ENTRY,
     ERRAND,
     FOREIGN,
     MEMO,
@@ -65,6 +66,12 @@ class SqlWriter(Gathering):
     """See `ports.Writer`. What it gathers is written at the latest at the end."""
 
     # --- what the port asks
+
+    def recall(self, entry_ids: Iterable[str]) -> None:
+        """See `ports.Writer.recall`."""
+        unknown = [one for one in entry_ids if one not in self._entries]
+        for group in reading.grouped(unknown):
+            self._keep(reading.entries(self._connection, ENTRY.c.id.in_(group)))
 
     def receive(self, new: NewEntry) -> Entry:
         """See `ports.Writer.receive`."""

@@ -59,9 +59,14 @@ _ESCAPED: Final = re.compile(rb"/[A-Za-z0-9]{0,24}#[0-9A-Fa-f]{2}[A-Za-z0-9#]{0,
 _ESCAPE: Final = re.compile(rb"#([0-9A-Fa-f]{2})")
 _SHORT_ACTION: Final = re.compile(rb"/JS[\s(<\[]|/AA[\s<]")
 # The beginning of an object, up to its first byte that is neither space nor comment.
-_OBJECT: Final = re.compile(
-    rb"(?<![0-9])[0-9]{1,10}\s++[0-9]{1,5}\s++obj(?![a-z])(?:[\s\x00]|%[^\r\n]*+[\r\n])*+"
-)
+_NUMBERS: Final = rb"(?<![0-9])[0-9]{1,10}\s++[0-9]{1,5}\s++"
+_WORD: Final = rb"obj(?![a-z])(?:[\s\x00]|%[^\r\n]*+[\r\n])*+"
+_OBJECT: Final = re.compile(_NUMBERS + _WORD)
+# The same in two steps, for the quick search: the word first, then the numbers before it.
+_QUICK_WORD: Final = re.compile(_WORD)
+_QUICK_NUMBERS: Final = re.compile(_NUMBERS + rb"\Z")
+_ONLY_NUMBERS: Final = re.compile(rb"[0-9\s]*+")
+_REACH: Final = 128
 
 # Far beyond a certificate of some pages; a search that goes on for ever is no search.
 MOST_OBJECTS: Final = 20_000
@@ -95,6 +100,27 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
     return bytes((int(match[1], 16),))
 
 
+def headings(raw: bytes) -> list[tuple[int, int]]:
+    """Return where the heading of each object (`1 0 obj`) begins, and where it ends.
+
+    The word is found ten times sooner than the numbers before it. Where these could begin
+    out of reach, everything is searched as slowly as it takes.
+    """
+    found: list[tuple[int, int]] = []
+    ended, at = 0, raw.find(b"obj")
+    while at >= 0:
+        before = raw[max(ended, at - _REACH) : at]
+        if len(before) == _REACH and _ONLY_NUMBERS.fullmatch(before):
+            return [match.span() for match in _OBJECT.finditer(raw)]
+        numbers = _QUICK_NUMBERS.search(before)
+        word = _QUICK_WORD.match(raw, at)
+        if numbers is not None and word is not None:
+            ended = word.end()
+            found.append((at - len(before) + numbers.start(), ended))
+        at = raw.find(b"obj", max(at + 3, ended))
+    return found
+
+
 class _Search:
     """One pass over everything in a file, within bounds."""
 
@@ -125,12 +151,12 @@ class _Search:
     def _unlisted(self) -> Iterator[object]:
         listed = {at for entries in self._reader.xref.values() for at in entries.values()}
         stream = io.BytesIO(self._raw)
-        for count, match in enumerate(_OBJECT.finditer(self._raw)):
+        for count, (begin, end) in enumerate(headings(self._raw)):
             if count > MOST_OBJECTS:
                 raise TooMuch
-            if match.start() in listed:
+            if begin in listed:
                 continue
-            stream.seek(match.end())
+            stream.seek(end)
             try:
                 yield read_object(stream, self._reader)
             except LimitReachedError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Final
@@ -54,12 +54,9 @@ class PdfInspector:
         for worker in self._workers:
             self._idle.put(worker)
 
-    def inspect(self, questions: Sequence[Question]) -> tuple[Inspection, ...]:
+    def inspect(self, questions: Iterable[Question]) -> tuple[Inspection, ...]:
         """Return one inspection each; see `Inspector.inspect`."""
-        lanes = min(len(self._workers), len(questions))
-        if lanes <= 1:
-            return tuple(map(self._inspect, questions))
-        with ThreadPoolExecutor(lanes, "pdf") as pool:
+        with ThreadPoolExecutor(len(self._workers), "pdf") as pool:
             return tuple(pool.map(self._inspect, questions))
 
     def close(self) -> None:

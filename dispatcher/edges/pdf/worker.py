@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import math
 import os
 import select
@@ -17,7 +18,9 @@ from typing import Final
 from dispatcher.edges.pdf import wire
 from dispatcher.errors import Unavailable
 
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 18
+# What any user may ask for a pipe (pipe(7), pipe-max-size).
+_PIPE: Final = 1 << 20
 
 # A child that ran less than this part of the time was starved, by no fault of a document;
 # it is then asked again every so many seconds, up to so many times the time.
@@ -40,7 +43,7 @@ class Limits:
 
     wall_time: float = 2.0
     memory: int = 300 << 20
-    documents: int = 500
+    documents: int = 5_000
     start_time: float = 20.0
 
 
@@ -124,6 +127,7 @@ class Worker:
         try:
             for pipe in (process.stdin, process.stdout):
                 os.set_blocking(_descriptor(pipe), False)
+            _widen(_descriptor(process.stdin))
             until = time.monotonic() + self._limits.start_time
             word = _read_frame(process, lambda: until - time.monotonic())
         except (Died, OSError, wire.Garbled) as error:
@@ -140,6 +144,12 @@ def _descriptor(pipe: object) -> int:
     if fileno is None:
         raise Died
     return int(fileno())
+
+
+def _widen(pipe: int) -> None:
+    """Let a whole document lie in the pipe, so that writing it does not wait for the child."""
+    with contextlib.suppress(OSError):  # the user may have too many such pipes (pipe(7))
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def _write(process: subprocess.Popen[bytes], payload: bytes, left: Left) -> None:

@@ -55,10 +55,11 @@ class Mails:
         Raises Unavailable when the connection breaks: what was begun is found and recorded
         by the next purge.
         """
-        here = [entry for entry in entries if self._lies_here(entry)]
-        if here and not self._mailbox.removes():
+        if not self._mailbox.removes():
+            # Told also before the first term: somebody has time to ask the operator.
             self._cannot()
             return 0
+        here = [entry for entry in entries if self._lies_here(entry)]
         return sum(self._remove(some) for some in in_groups(here, _TOGETHER))
 
     def record_gone(self, entries: Iterable[Entry]) -> int:
@@ -190,7 +191,7 @@ class Mails:
             _log.error(
                 "mailbox_refused_deletion",
                 mailbox=self._mailbox.name,
-                hint="It lacks UIDPLUS, or is read-only: ask the operator; `check` says which.",
+                hint="No UIDPLUS there, or no right to delete: ask the operator.",
             )
 
     def _deed(self, entry: Entry, verb: str, answer: str) -> Deed:
