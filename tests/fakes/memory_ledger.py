@@ -348,6 +348,7 @@ class MemoryLedger:
         self.faults: list[tuple[Literal["before", "after"], BaseException]] = []
         self._clock = clock
         self.born_at = clock.now()
+        self.read_by_others = 0
         self._busy_timeout = busy_timeout
         self._ids = itertools.count(1)
         self._turn = threading.Lock()
@@ -625,7 +626,11 @@ class MemoryLedger:
         return audit.flaw(SECRET, self.book.traces, start=start, end=end)
 
     def scour(self) -> bool:
-        return True
+        """Return False as often as somebody is said to read it just then."""
+        if not self.read_by_others:
+            return True
+        self.read_by_others -= 1
+        return False
 
     def mount_of(self, path: str) -> str | None:
         return self.book.mounts.get(path)
