@@ -14,7 +14,7 @@ import typer
 from dispatcher import wiring
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
-from dispatcher.cli.schedule import schedule
+from dispatcher.cli.schedule import Schedule
 from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import balance_shape
 from dispatcher.errors import DispatcherError
@@ -25,7 +25,7 @@ from dispatcher.service.health import Health
 from dispatcher.service.keeper import Keeper
 from dispatcher.service.loop import Loops, MailboxLoop
 from dispatcher.service.once import Outcome, run_once
-from dispatcher.service.pulse import Pulse, Pulses
+from dispatcher.service.pulse import Pulses
 from dispatcher.service.rulebook import Rulebook
 from dispatcher.service.rules_watch import RulesWatch
 from dispatcher.service.showing import Showing
@@ -97,7 +97,7 @@ def serve(
     loops = _loops(desk, mailboxes, pulses)
     keeper = Keeper(desk, pulses, supervisor)
     lists = wiring.daily_lists(chosen, desk, wake=loops.wake)
-    scheduler = schedule(desk, loops, lists)
+    schedule = Schedule(desk, loops, lists)
     loops.start()
     keeper.start()
     watch = _watch(rules, pulses, chosen, desk=desk, supervisor=supervisor)
@@ -114,26 +114,30 @@ def serve(
     )
     _log.info("service_started", mailboxes=len(mailboxes))
     supervisor.ready(f"{len(mailboxes)} mailbox(es)")
+    alive = pulses.add("signals")
+
+    def step() -> DispatcherError | None:
+        alive.beat()
+        schedule.mind_the_clock()
+        asked.pass_on(watch)
+        return loops.broken or keeper.broken
+
     try:
-        _wait(asked, pulses.add("signals"), watch, lambda: loops.broken or keeper.broken)
+        _wait(asked, step)
     finally:
         supervisor.stopping(_DRAIN + _AFTER)
         keeper.stop()
         watch.stop()
         shown()
-        scheduler.shutdown(wait=False)
+        schedule.stop()
         ended = _drained(loops, lists, desk.clock)
         _log.info("service_stopped", drained=ended)
 
 
-def _wait(
-    asked: _Asked, alive: Pulse, watch: RulesWatch, broken: Callable[[], DispatcherError | None]
-) -> None:
-    """Return when the service is told to stop; raise what kept a part of it from going on."""
+def _wait(asked: _Asked, step: Callable[[], DispatcherError | None]) -> None:
+    """Return when the service is told to stop; raise what keeps a part of it from going on."""
     while not asked.to_stop.wait(_LOOK):
-        alive.beat()
-        asked.pass_on(watch)
-        error = broken()
+        error = step()
         if error is not None:
             raise error
 

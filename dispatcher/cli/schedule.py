@@ -11,7 +11,9 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEv
 from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
+from dispatcher.service.calendar import Calendar
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk
 from dispatcher.service.loop import Loops
@@ -29,27 +31,66 @@ _SPOOL: Final = 3600
 _FIRST_SPOOL: Final = 60
 
 
-def schedule(desk: Desk, loops: Loops, lists: DailyLists | None) -> BackgroundScheduler:
-    """Return the running schedule. It lives in memory alone, in UTC."""
+class Schedule:
+    """The running schedule. It lives in memory alone, in UTC."""
+
+    def __init__(self, desk: Desk, loops: Loops, lists: DailyLists | None) -> None:
+        self._clock = desk.clock
+        self._calendar = Calendar(desk, loops.names)
+        self._scheduler = _begun(desk, loops, lists)
+
+    def mind_the_clock(self) -> None:
+        """Plan everything anew when the clock was set. To be called every few seconds."""
+        if self._calendar.look():
+            begin_again(self._scheduler, self._clock.now())
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._scheduler.shutdown(wait=False)
+
+
+def _begun(desk: Desk, loops: Loops, lists: DailyLists | None) -> BackgroundScheduler:
     scheduler = BackgroundScheduler(
         timezone="UTC",
         executors={"default": _DaemonThreads()},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
-    scheduler.add_job(check_balance, "interval", [desk.ledger], seconds=_BALANCE)
+    scheduler.add_job(check_balance, Every(_BALANCE), [desk.ledger])
     # What a person released waits for nobody's mail: see to it within seconds.
-    scheduler.add_job(loops.wake_due, "interval", seconds=_DUE)
+    scheduler.add_job(loops.wake_due, Every(_DUE))
     now = desk.clock.now()
     # Whether one is due lives in the ledger; its own thread looks at every turn as well.
-    scheduler.add_job(loops.wake_for_purge, "interval", seconds=_PURGE, next_run_time=now)
+    scheduler.add_job(loops.wake_for_purge, Every(_PURGE), next_run_time=now)
     if lists is not None:
-        scheduler.add_job(lists.turn, "interval", seconds=_LISTS, next_run_time=now)
+        scheduler.add_job(lists.turn, Every(_LISTS), next_run_time=now)
     soon = now + timedelta(seconds=_FIRST_SPOOL)
     watch = SpoolWatch(desk)
-    scheduler.add_job(watch.turn, "interval", seconds=_SPOOL, next_run_time=soon)
+    scheduler.add_job(watch.turn, Every(_SPOOL), next_run_time=soon)
     scheduler.add_listener(_report_job, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
     scheduler.start()
     return scheduler
+
+
+def begin_again(scheduler: BackgroundScheduler, now: datetime) -> None:
+    """Let every job run now: the clock was set, and they were planned by the old one."""
+    for job in scheduler.get_jobs():
+        job.modify(next_run_time=now)
+
+
+class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Fires so many seconds after the last time, or after now when that is over.
+
+    APScheduler's own lists each time that was missed before it runs once: a clock that is
+    set ten years ahead would cost gigabytes.
+    """
+
+    def __init__(self, seconds: int) -> None:
+        self._interval = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        """Return when to fire next; see `apscheduler.triggers.base.BaseTrigger`."""
+        planned = (previous or now) + self._interval
+        return planned if now < planned <= now + self._interval else now + self._interval
 
 
 class _DaemonThreads(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types

@@ -176,11 +176,13 @@ def due(last_made: date | None, now: datetime, at: time) -> date | None:
 
     `at` is the time of day in Paris, `last_made` the day of the newest one made. Days that
     passed while the program stood still come one at a time, the oldest first, at most a
-    week of them. Without any made before, only today's can be due.
+    week of them. Without any made before, only today's can be due; one of a day more than a
+    week ahead was made by a clock that was wrong, and does not count.
     """
+    today = now.astimezone(PARIS).date()
     newest = newest_moment(now, at).astimezone(PARIS).date()
-    if last_made is None:
-        return newest if newest == now.astimezone(PARIS).date() else None
+    if last_made is None or last_made > today + _CAUGHT_UP:
+        return newest if newest == today else None
     if last_made >= newest:
         return None
     return max(last_made + _DAY, newest - _CAUGHT_UP + _DAY)

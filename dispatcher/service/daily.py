@@ -169,7 +169,7 @@ class DailyLists:
             lane = (site.finess, target.name)
             self._remember(lane, now)
             trouble = self._troubles.get(lane)
-            resting = trouble is not None and trouble.again_at > now
+            resting = trouble is not None and now < trouble.again_at <= now + _LAST_PAUSE
             if lane in self._flying or lane in self._accepted or resting:
                 continue
             if wait_at(self._desk.rules, site.finess, target, now) is None:

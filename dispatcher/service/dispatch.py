@@ -116,7 +116,9 @@ class Dispatch:
         rests_until = self._resting.get(lane)
         if self._lanes.busy(lane) or self._going[lane] >= _MOST_IN_QUEUE:
             return False
-        return rests_until is None or rests_until <= self._desk.clock.now()
+        now = self._desk.clock.now()
+        # A clock that was set back must not let it rest for longer.
+        return rests_until is None or not now < rests_until <= now + _LAST_RETRY
 
     def startable(self, entry: Entry, *, new: bool = False) -> tuple[Delivery, ...]:
         """Return the deliveries that are to be made and may begin now."""

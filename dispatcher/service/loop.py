@@ -218,6 +218,11 @@ class Loops:
             for loop in loops
         ]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the mailboxes."""
+        return tuple(loop.name for loop in self._loops)
+
     def start(self) -> None:
         """Start every mailbox."""
         for thread in self.threads:

@@ -48,6 +48,7 @@ class Laboratory:
         self.ledger = top / "state" / "ledger.sqlite3"
         self._logs = logs
         self.ahead = ""
+        self.calendar = top / "calendar"
         self.letters = ""
         self.ledger.parent.mkdir(mode=0o700)
         for site in SITES:
@@ -155,15 +156,28 @@ sites:
         environment = _environment()
         if self.letters:
             environment["PYTHONIOENCODING"] = self.letters
-        if not self.ahead:
+        if not self.ahead and not self.calendar.exists():
             return environment
+        how = {"FAKETIME": self.ahead}
+        if not self.ahead:
+            how = {"FAKETIME_TIMESTAMP_FILE": str(self.calendar), "FAKETIME_NO_CACHE": "1"}
         return environment | {
             "LD_PRELOAD": _faketime(),
-            "FAKETIME": self.ahead,
+            **how,
             # Only the calendar is wrong: elapsed time goes on as ever.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
         }
+
+    def logged(self, event: str) -> int:
+        """Return how often the programs logged an event so far."""
+        return Path(str(self._logs.name)).read_bytes().count(f'"event": "{event}"'.encode())
+
+    def set_clock(self, ahead: str) -> None:
+        """Set the calendar of programs that run, or are started from now on: `+73h`."""
+        fresh = self.calendar.with_suffix(".new")
+        fresh.write_text(ahead, encoding="ascii")
+        fresh.replace(self.calendar)
 
     def _line(self, words: Iterable[str]) -> list[str]:
         return [*PROGRAM, *words, "--config", str(self.config)]

@@ -199,9 +199,10 @@ def test_why_says_it_in_sentences(office: Office) -> None:
     assert office.why(GARE, "--bal", "j@x.fr").status == 0
     unknown = office.why(PORT)
     assert (unknown.status, "not in the FINESS register" in unknown.out) == (1, True)
+    office.mssante = office.write("mssante.txt", directory_text(bal_row(OURS, EJ)))
     swapped = office.why(EJ)
     assert (swapped.status, "number of a legal body (EJ)" in swapped.out) == (1, True)
-    assert "ET number" not in swapped.out
+    assert "its ET number" not in swapped.out
 
 
 def test_why_adds_what_came_from_the_site(

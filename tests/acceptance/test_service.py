@@ -106,6 +106,31 @@ def test_one_missing_folder_delays_its_own_site_only_and_goes_on_when_it_comes(
     assert list(laboratory.files(away).values()) == [three[0].truth.document]
 
 
+def test_a_clock_ten_years_ahead_and_back_loses_no_certificate(
+    laboratory: Laboratory, bal: Bal, three: list[Sending]
+) -> None:
+    laboratory.set_clock("+0")
+    process = laboratory.start()
+    away = str(three[1].truth.site)
+    try:
+        bal.deliver(three[0].raw)
+        until(lambda: count(laboratory) == 1, "a certificate")
+        laboratory.folder(away).rename(laboratory.top / "unmounted")
+        laboratory.set_clock("+11y")
+        until(lambda: laboratory.logged("clock_was_set") == 1, "the step ahead")
+        bal.deliver(three[1].raw)
+        until(lambda: laboratory.logged("target_became_unavailable") > 0, "a try in 2037")
+        laboratory.set_clock("+0")
+        until(lambda: laboratory.logged("clock_was_set") == 2, "the step back")
+        (laboratory.top / "unmounted").rename(laboratory.folder(away))
+        bal.deliver(three[2].raw)
+        until(lambda: count(laboratory) == 3, "all, none of them deleted")
+    finally:
+        status, seconds = stop(process)
+    assert (status, seconds < 10) == (0, True)
+    assert laboratory.logged("part_made_no_progress") == 0
+
+
 def test_hup_takes_new_rules_and_refuses_broken_ones(
     laboratory: Laboratory, bal: Bal, three: list[Sending]
 ) -> None:

@@ -245,7 +245,13 @@ def paris(day: int, hour: int, minute: int = 0, month: int = 11) -> datetime:
         pytest.param(date(2026, 11, 18), paris(20, 7), date(2026, 11, 19), id="missed one"),
         pytest.param(date(2026, 11, 17), paris(20, 19), date(2026, 11, 18), id="oldest first"),
         pytest.param(date(2026, 5, 1), paris(20, 19), date(2026, 11, 14), id="a week at most"),
-        pytest.param(date(2026, 12, 1), paris(20, 19), None, id="a clock that was set back"),
+        pytest.param(date(2026, 11, 27), paris(20, 19), None, id="a clock that was set back"),
+        pytest.param(
+            date(2036, 11, 20),
+            paris(20, 19),
+            date(2026, 11, 20),
+            id="ten years ahead, and back",
+        ),
     ],
 )
 def test_a_days_list_is_due_once_at_its_time(

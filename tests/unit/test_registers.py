@@ -15,7 +15,7 @@ import pytest
 
 from dispatcher.core.finess import FinessEJ, FinessET
 from dispatcher.registry import finess, mssante
-from dispatcher.registry.oddities import Noted, Oddity
+from dispatcher.registry.oddities import Noted, Oddity, not_whole
 from dispatcher.registry.source import Limits, NotARegister
 from dispatcher.registry.values import Bal, BalKind, Directory, Register, Stamp
 from tests.registers import (
@@ -513,6 +513,22 @@ def test_a_line_with_a_nul_byte_in_it_is_left_out_and_told(tmp_path: Path, place
     found, noted = directory(tmp_path, text)
     assert [bal.address for bal in found.carrying(FinessEJ(EJ))] == ["last@labo.mssante.fr"]
     assert noted == {Oddity.DAMAGED: (count + 2,)}
+
+
+@pytest.mark.parametrize(
+    ("end", "missing"),
+    [
+        pytest.param("", False, id="whole"),
+        pytest.param("ORG|\0|\n", True, id="damaged"),
+        pytest.param("ORG|cut@labo", True, id="cut off"),
+    ],
+)
+def test_a_file_of_which_a_part_is_missing_is_not_whole(
+    tmp_path: Path, end: str, missing: bool
+) -> None:
+    path = tmp_path / "m.txt"
+    path.write_text(directory_text(*[bal_row(ADDRESS, ET)] * 90) + end, encoding="utf-8")
+    assert not_whole(mssante.load(path)[1]) is missing
 
 
 def test_a_file_that_ends_in_nul_bytes_is_told(tmp_path: Path) -> None:
