@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+import structlog
 
 from dispatcher import settings as settings_file
 from dispatcher.core.bordereau import Bordereau
@@ -25,7 +27,7 @@ from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox, Proxy, try_files
-from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of
+from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of, set_aside
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.systemd import SystemdNotifier
 from dispatcher.edges.watch import FileWatch
@@ -41,6 +43,7 @@ from dispatcher.ports import (
     Supervisor,
 )
 from dispatcher.rules import RoutingFile, print_targets
+from dispatcher.service import distrust
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk, Policy, Purging, Reader
 from dispatcher.service.gate import target_of
@@ -51,6 +54,8 @@ from dispatcher.settings import MailboxSettings, MetricsSettings, Settings
 __all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
 
 CLOCK: Final = SystemClock()
+
+_log = structlog.get_logger(__name__)
 
 # So many earlier versions are kept read.
 _EARLIER: Final = 8
@@ -216,8 +221,10 @@ def open_desk(
 ) -> Iterator[Desk]:
     """Open everything that the work on mailboxes needs.
 
-    `serving`: certificates are going to be printed, so that CUPS is to remember its
-    restarts from now on. `meter` counts what comes of deliveries.
+    `serving`: certificates are going to be delivered, with the daemon's lock held. CUPS is
+    to remember its restarts from now on, and a ledger that is not the one that worked here
+    last prints nothing by itself that may be on paper (docs/adr/0021).
+    `meter` counts what comes of deliveries.
     """
     in_force = rules or rulebook(chosen)
     with (
@@ -226,6 +233,8 @@ def open_desk(
         _printing(chosen) as server,
         _remembering(server, in_force, begin=serving),
     ):
+        if serving:
+            _recognise(ledger, chosen.settings.mailboxes)
         earlier = Earlier(ledger, routing(chosen.settings))
         destinations = Destinations(ledger, in_force, server, earlier)
         yield Desk(
@@ -238,6 +247,19 @@ def open_desk(
             {"print worker": server.at_work_for},
             meter,
         )
+
+
+def _recognise(ledger: SqlLedger, mailboxes: Iterable[str]) -> None:
+    why = ledger.suspicion()
+    if why is not None:
+        held = distrust.begin(ledger, CLOCK.now(), why.value, mailboxes)
+        _log.error("ledger_was_distrusted", because=why.value, held=held)
+    ledger.vouch()
+
+
+def move_ledger_aside(chosen: Configuration) -> Path | None:
+    """Move the ledger away, damaged or not; return its new name. With the lock held."""
+    return set_aside(chosen.settings.ledger, CLOCK.now())
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from dispatcher.cli import (
     proof,
     purge,
     read,
+    rebuild,
     rules,
     run,
     schema,
@@ -57,7 +58,8 @@ def _common(
 
 
 for _module in (
-    first, run, checks, read, status, look, decide, purge, proof, bordereau, rules, directory,
+    first, run, rebuild, checks, read, status, look, decide, purge, proof, bordereau, rules,
+    directory,
     demo, simulate, schema,
 ):  # fmt: skip
     _module.register(app)

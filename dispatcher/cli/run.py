@@ -67,7 +67,7 @@ def run(
     ):
         rules.begin(desk.ledger)
         check_balance(desk.ledger)
-        mailboxes = _with_keywords(chosen)
+        mailboxes = with_keywords(chosen)
         outcome = None
         if once:
             outcome = run_once(mailboxes, desk)
@@ -75,9 +75,9 @@ def run(
             serve(desk, mailboxes, rules, chosen=chosen, supervisor=supervisor, window=window)
         balance = check_balance(desk.ledger)
     if outcome is not None:
-        _print_outcome(outcome, as_json=as_json)
+        print_outcome(outcome, as_json=as_json)
         attention = balance is None or balance.held or balance.pending or balance.difference
-        raise typer.Exit(_status(outcome, attention=bool(attention)))
+        raise typer.Exit(status_of(outcome, attention=bool(attention)))
 
 
 def serve(
@@ -209,12 +209,14 @@ def _loops(desk: Desk, mailboxes: list[wiring.WithKeyword], pulses: Pulses) -> L
     )
 
 
-def _with_keywords(chosen: wiring.Configuration) -> list[wiring.WithKeyword]:
+def with_keywords(chosen: wiring.Configuration) -> list[wiring.WithKeyword]:
+    """Return every mailbox of the settings with the keyword that marks what is settled."""
     keywords = {name: one.settled_keyword for name, one in chosen.settings.mailboxes.items()}
     return [(mailbox, keywords[mailbox.name]) for mailbox in wiring.mailboxes(chosen)]
 
 
-def _status(outcome: Outcome, *, attention: bool) -> Exit:
+def status_of(outcome: Outcome, *, attention: bool) -> Exit:
+    """Return the exit status that a run has earned."""
     if outcome.failed:
         return Exit.UNREACHABLE
     if outcome.incomplete:
@@ -222,7 +224,8 @@ def _status(outcome: Outcome, *, attention: bool) -> Exit:
     return Exit.ATTENTION if attention or outcome.braked else Exit.DONE
 
 
-def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+    """Print the numbers of a run, and what kept mailboxes from their end."""
     shape = balance_shape(outcome.numbers)
     if as_json:
         print_json(shape)

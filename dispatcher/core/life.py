@@ -253,12 +253,17 @@ def reprinted(entry: Entry, target: str, new_id: str, at: datetime) -> Step:
 
 
 def asked(entry: Entry, delivery_id: str, at: datetime) -> Step:
-    """Let a waiting delivery be made now, at a person's wish."""
+    """Let a delivery that waits, for hours or for a person, be made now at a person's wish."""
     delivery = _delivery(entry, delivery_id)
-    if delivery.state is not DeliveryState.WAITING:
+    if delivery.state not in {DeliveryState.WAITING, DeliveryState.HELD}:
         raise InvariantBroken(f"delivery {delivery_id} is {delivery.state.value}, not waiting")
     wanted = replace(
-        delivery, state=DeliveryState.DECIDED, asked=True, because="", next_try_at=None
+        delivery,
+        state=DeliveryState.DECIDED,
+        asked=True,
+        because="",
+        reason=None,
+        next_try_at=None,
     )
     return _follow(entry, _with(entry, [wanted]), at, "a person asked for it")
 

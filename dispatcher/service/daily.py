@@ -28,6 +28,7 @@ from dispatcher.errors import (
     Unavailable,
 )
 from dispatcher.ports import Copy, Destination, Ledger, Mailbox, Outcome
+from dispatcher.service import distrust
 from dispatcher.service.bordereau import (
     deliver,
     due,
@@ -108,6 +109,7 @@ class DailyLists:
         self._accepted: dict[Lane, _Page] = {}
         self._troubles: dict[Lane, _Trouble] = {}
         self._placeless: set[FinessET] = set()
+        self._doubted_at = distrust.begun_at(desk.ledger)
         self._woken: tuple[datetime, float] | None = None
         self._stopping = threading.Event()
         self._turning = threading.Lock()
@@ -176,11 +178,19 @@ class DailyLists:
                 yield target
 
     def _remember(self, lane: Lane, now: datetime) -> None:
-        """Record where the lists of a new place begin: with today's, however long it waits."""
-        if last_day(self._desk.ledger, lane) is None:
-            yesterday = now.astimezone(PARIS).date() - _DAY
+        """Record where the lists of a new place begin: with today's, however long it waits.
+
+        A ledger that was lost or set back does not know which lists are on paper: what had
+        come by then is told on the next one.
+        """
+        last = last_day(self._desk.ledger, lane)
+        first = last or now.astimezone(PARIS).date() - _DAY
+        if self._doubted_at is not None:
+            made = newest_moment(self._doubted_at, self._at)
+            first = max(first, made.astimezone(PARIS).date())
+        if last is None or last < first:
             with self._desk.ledger.writing() as writer:
-                writer.did(_day_errand(lane), moment_of(yesterday, _NOON))
+                writer.did(_day_errand(lane), moment_of(first, _NOON))
 
     def _mail_was_read(self, mailboxes: Sequence[Mailbox]) -> bool:
         """Whether every mailbox was looked at since the time of day came, or long had to be.

@@ -12,6 +12,7 @@ from dispatcher.core.ledger import Act, DeliveryState, Entry, NewDelivery, State
 from dispatcher.core.routing import Kind, Rules, Target, decide
 from dispatcher.errors import Refused
 from dispatcher.ports import Clock, Ledger, Writer
+from dispatcher.service.distrust import perhaps_printed
 
 
 class NotPossible(Refused):
@@ -103,14 +104,15 @@ class Decisions:
         """Let what waits for opening hours or for a person be printed now."""
         entry = self._found(entry_id)
         waiting = [d for d in entry.deliveries if d.state is DeliveryState.WAITING]
-        if not waiting:
+        doubtful = [d for d in entry.deliveries if perhaps_printed(d)]
+        if not waiting and not doubtful:
             raise NotPossible(
                 "nothing of it waits to be printed", hint="`reprint` makes a copy."
             )
 
         def ask(writer: Writer) -> Entry:
             now = entry
-            for delivery in waiting:
+            for delivery in (*waiting, *doubtful):
                 now = writer.ask(delivery.id)
             return now
 
@@ -152,13 +154,16 @@ class Decisions:
         return [
             entry
             for entry in self.ledger.entries(site=site)
-            if any(d.state is DeliveryState.WAITING for d in entry.deliveries)
+            if any(
+                d.state is DeliveryState.WAITING or perhaps_printed(d) for d in entry.deliveries
+            )
         ]
 
     def _accept(self, entry: Entry, person: Person, site: FinessET | None) -> Entry:
         if site is not None:
             raise NotAsked("a delivery in doubt is closed where it was made; leave out --site")
-        held = [d for d in entry.deliveries if d.state is DeliveryState.HELD]
+        # Another one that is held beside it, refused by its target, was surely not made.
+        held = [d for d in entry.deliveries if d.reason is HoldReason.IN_DOUBT]
 
         def accept(writer: Writer) -> Entry:
             now = entry

@@ -25,6 +25,7 @@ from dispatcher.service.assess import (
 )
 from dispatcher.service.desk import Desk
 from dispatcher.service.dispatch import Dispatch, Job
+from dispatcher.service.distrust import Distrust
 from dispatcher.service.likeness import Likeness
 from dispatcher.service.whereabouts import Whereabouts
 
@@ -70,6 +71,11 @@ class Intake:
         self._dispatch = dispatch
         self._keyword = keyword
         self._begun: dict[MessageRef, int] = {}
+        self._distrust = Distrust(desk.ledger, mailbox.name)
+
+    def looked(self, writer: Writer) -> None:
+        """Say that everything that the server listed is in the ledger now."""
+        self._distrust.looked(writer)
 
     def take(self, uids: Sequence[int]) -> Iterator[list[Entry]]:
         """Read these messages, batch by batch; yield each batch's messages when delivered.
@@ -238,7 +244,10 @@ class Intake:
         # The ledger does not know this message, the server says that it was delivered: a
         # ledger that was lost or is older than the mailbox. Look before delivering.
         writer.keyword_set([entry.ref])
+        entry = self._distrust.kept_from_paper(writer, entry)
         for delivery in entry.deliveries:
+            if delivery.state is not DeliveryState.DECIDED:
+                continue
             writer.move(delivery.id, DeliveryState.DELIVERING)
             writer.move(
                 delivery.id,
@@ -252,12 +261,13 @@ class Intake:
 
         A folder shows what lies in it; paper does not, and this server keeps no keyword.
         """
+        entry = self._distrust.kept_from_paper(writer, entry)
         told = self._keyword is not None and self._whereabouts.selected.keeps_keyword
         if told or entry.received_at >= self._desk.ledger.born_at:
             return entry
         because = "older than this ledger, perhaps printed before: `print` prints it"
         for delivery in entry.deliveries:
-            if delivery.kind is Kind.PRINT:
+            if delivery.kind is Kind.PRINT and delivery.state is DeliveryState.DECIDED:
                 entry = writer.move(delivery.id, DeliveryState.WAITING, because=because)
         return entry
 

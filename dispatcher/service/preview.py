@@ -22,13 +22,14 @@ class Previewed:
     """One message and what would become of it.
 
     `repeats` is the uid of an earlier message of this mailbox with the same content.
-    `purge_at` is None for foreign mail.
+    `purge_at` is None for foreign mail. `flags` are the server's.
     """
 
     ref: MessageRef
     assessment: Assessment
     purge_at: datetime | None
     repeats: int | None = None
+    flags: frozenset[str] = frozenset()
 
 
 def preview(mailbox: Mailbox, reader: Reader) -> Iterator[Previewed]:
@@ -42,7 +43,7 @@ def preview(mailbox: Mailbox, reader: Reader) -> Iterator[Previewed]:
     ]
     first: dict[ContentKey, int] = {}
     for some in in_groups(sorted(uids), _TOGETHER):
-        for uid, assessment in _assessed(mailbox, reader, some):
+        for uid, assessment, flags in _assessed(mailbox, reader, some):
             ref = MessageRef(mailbox.name, selected.uidvalidity, uid)
             key = assessment.key
             repeats = None if key is None else first.setdefault(key, uid)
@@ -51,12 +52,13 @@ def preview(mailbox: Mailbox, reader: Reader) -> Iterator[Previewed]:
                 assessment,
                 _term(assessment, identities[uid], reader),
                 None if repeats == uid else repeats,
+                flags,
             )
 
 
 def _assessed(
     mailbox: Mailbox, reader: Reader, uids: Sequence[int]
-) -> Iterator[tuple[int, Assessment]]:
+) -> Iterator[tuple[int, Assessment, frozenset[str]]]:
     fetched = list(mailbox.fetch(uids))
     found = assess([one.raw for one in fetched], reader)
     assessed = {one.uid: assessment for one, assessment in zip(fetched, found, strict=True)}
@@ -64,7 +66,9 @@ def _assessed(
         if uid not in assessed and mailbox.too_large(uid) and (header := mailbox.headers(uid)):
             reason, detail = HoldReason.TOO_LARGE, "too large to read"
             assessed[uid] = assess_header(header, reader, reason=reason, detail=detail)
-    yield from sorted(assessed.items(), key=lambda item: item[0])
+    flags = {one.uid: one.flags for one in fetched}
+    for uid in sorted(assessed):
+        yield uid, assessed[uid], flags.get(uid, frozenset())
 
 
 def _term(assessment: Assessment, identity: Identity, reader: Reader) -> datetime | None:

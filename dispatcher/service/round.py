@@ -95,6 +95,8 @@ class Round:
         self._try_again(_FAR if impatient else self._desk.clock.now())
         self.settle()
         with self._desk.ledger.writing() as writer:
+            if self._whereabouts.complete:
+                self._intake.looked(writer)
             writer.remember(self._whereabouts.place())
 
     @property

@@ -204,7 +204,7 @@ def test_a_damaged_file_is_refused_with_what_to_do(
     with opened(path) as ledger:
         fill(ledger)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ConfigInvalid, match="move it away"):
+    with pytest.raises(ConfigInvalid, match="rebuild"):
         SqlLedger(f"sqlite:///{path}", clock=StillClock())
 
 

@@ -19,6 +19,7 @@ from dispatcher.core.paris import PARIS
 from dispatcher.core.routing import Kind, Printing, PrintWhen, Target
 from dispatcher.errors import LoginRefused, Refused, Unavailable
 from dispatcher.ports import Outcome
+from dispatcher.service import distrust
 from dispatcher.service.bordereau import bordereau
 from dispatcher.service.daily import DailyLists, before, last_day
 from dispatcher.service.decisions import Decisions, Person
@@ -135,6 +136,27 @@ def test_days_that_were_missed_come_one_at_a_time_the_oldest_first(desk: Desk) -
     for _ in range(6):
         desk.started().turn()
     assert [day.day for day in desk.days] == [20, 21, 22, 23]
+
+
+def test_an_older_ledger_makes_no_list_again_and_goes_on_with_the_next(desk: Desk) -> None:
+    desk.turn_at(paris(20, 19))
+    desk.go_to(paris(24, 19))
+    distrust.begin(desk.office.ledger, desk.office.clock.now(), "an older copy", [])
+    for _ in range(3):
+        desk.started().turn()
+    assert desk.days == [FRIDAY]
+    desk.turn_at(paris(25, 18, 31))
+    assert [day.day for day in desk.days] == [20, 25]
+
+
+def test_a_new_ledger_after_a_loss_begins_with_the_next_list(desk: Desk) -> None:
+    desk.go_to(paris(20, 19))
+    distrust.begin(desk.office.ledger, desk.office.clock.now(), "lost", [])
+    for _ in range(3):
+        desk.started().turn()
+    assert desk.days == []
+    desk.turn_at(paris(21, 18, 31))
+    assert [day.day for day in desk.days] == [21]
 
 
 def test_after_a_kill_before_it_was_recorded_the_same_job_is_asked_for_again(

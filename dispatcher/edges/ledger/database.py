@@ -20,8 +20,8 @@ from dispatcher.errors import (
 )
 
 MOVE_AWAY: Final = (
-    "move it away together with its -wal and -shm files; the next start makes a new one"
-    " and rebuilds it from the mailbox and the folders"
+    "`sidep-dispatcher rebuild` moves it aside and makes a new one from the mailbox and the"
+    " folders"
 )
 
 

@@ -15,6 +15,11 @@ from dispatcher.edges.ledger.guards import guards
 from dispatcher.edges.ledger.schema import ENTRY, EVENT, FOREIGN
 
 
+def last_event(connection: Connection) -> int:
+    """Return the number of the last line of history; 0: there is none."""
+    return int(connection.execute(select(func.max(EVENT.c.seq))).scalar() or 0)
+
+
 def flaws(connection: Connection, secret: bytes) -> tuple[str, ...]:
     """Return one sentence for each contradiction; ids only, never a value of a line."""
     return tuple(_file(connection)) or tuple(_contradictions(connection, secret))

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final
 
 from dispatcher.edges.ledger.database import path_of
+from dispatcher.edges.ledger.mark import MarkFile, lock_path
 from dispatcher.errors import ConfigInvalid, NotNow
 from dispatcher.ports import Clock
 
@@ -24,7 +25,8 @@ class DaemonLock:
 
     def __init__(self, ledger_url: str, *, clock: Clock) -> None:
         path = path_of(ledger_url)
-        self._path = path.with_name(path.name + ".lock")
+        self._path = lock_path(path)
+        self._mark = MarkFile(path)
         self._clock = clock
         self._descriptor: int | None = None
 
@@ -49,7 +51,9 @@ class DaemonLock:
             os.close(descriptor)
             raise NotNow(f"the daemon's lock cannot be taken: {error.strerror}") from error
         self._descriptor = descriptor
+        changed_at = os.fstat(descriptor).st_ctime_ns
         self._sign(descriptor)
+        self._mark.lock_was_signed(changed_at)
 
     def is_held(self) -> bool:
         """Whether anybody holds the lock now. Takes nothing and changes nothing.

@@ -23,7 +23,6 @@ from dispatcher.core.vitals import Tally
 from dispatcher.edges.ledger import birth, kept, likeness, reading, rows
 from dispatcher.edges.ledger.database import (
     LOG_BYTES,
-    MOVE_AWAY,
     fold_log,
     log_of,
     path_of,
@@ -31,7 +30,8 @@ from dispatcher.edges.ledger.database import (
     rewrite,
     writing_engine,
 )
-from dispatcher.edges.ledger.inspection import flaws, trail_flaw
+from dispatcher.edges.ledger.inspection import flaws, last_event, trail_flaw
+from dispatcher.edges.ledger.mark import Suspicion, Witness
 from dispatcher.edges.ledger.schema import (
     AUDIT,
     ENTRY,
@@ -77,6 +77,7 @@ class SqlLedger:
         with self._reading() as connection:
             self._secret: Final = birth.read_secret(connection)
             self._born_at: Final = birth.read_birth(connection)
+        self._witness: Final = Witness(self._path, self._secret, clock)
 
     @property
     def secret(self) -> bytes:
@@ -90,6 +91,8 @@ class SqlLedger:
 
     def close(self) -> None:
         """Close every connection; the last one to close folds the log into the file."""
+        if self._witness.keeping:
+            self._witness.note(0, last=True)
         self._readers.dispose()
         self._writers.dispose()
 
@@ -114,9 +117,11 @@ class SqlLedger:
             try:
                 with self._writers.begin() as connection:
                     yield connection
+                    came_to = last_event(connection) if self._witness.keeping else 0
             except NotNow:
                 self._make_room()  # on a full disk the next try may find some
                 raise
+            self._witness.note(came_to)
             if _is_large(log_of(self._path)):
                 self._make_room()
 
@@ -157,7 +162,7 @@ class SqlLedger:
         """Refuse to write into a file that was removed or replaced: nobody would find it."""
         if birth.identity(self._path) != self._file:
             raise ConfigInvalid(
-                (f"ledger: {self._path} was removed or replaced while in use; {MOVE_AWAY}",)
+                (f"ledger: {self._path} was removed or replaced while in use; start again",)
             )
 
     def remember_mounts(self, mount_points: Mapping[str, str]) -> None:
@@ -169,6 +174,21 @@ class SqlLedger:
         lines = [{"path": path, "mount_point": at} for path, at in mount_points.items()]
         with self._transaction() as connection:
             connection.execute(kept, lines)
+
+    def suspicion(self) -> Suspicion | None:
+        """Return why this ledger is not the one that worked here last, None where it may be.
+
+        Only for whoever holds the daemon's lock, before anything is delivered.
+        """
+        with self._reading() as connection:
+            events = last_event(connection)
+        return self._witness.suspicion(events)
+
+    def vouch(self) -> None:
+        """Take this ledger for the one that works here, and keep evidence of it from now on."""
+        with self._reading() as connection:
+            events = last_event(connection)
+        self._witness.vouch(events)
 
     # --- reading
 

@@ -109,6 +109,7 @@ KEYS: Final[Mapping[str, Shape]] = MappingProxyType(
         "error": TEXT,
         "failures": NUMBER,
         "gone": NUMBER,
+        "held": NUMBER,
         "hint": TEXT,
         "hours": NUMBER,
         "id": ID,
