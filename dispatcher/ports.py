@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, Protocol
 
 from dispatcher.core import delivery
@@ -27,10 +27,12 @@ from dispatcher.core.ledger import (
     Refusals,
     State,
 )
+from dispatcher.core.letter import Letter
 from dispatcher.core.message import MessageRef
+from dispatcher.core.report import Turnover
 from dispatcher.core.routing import Kind
 from dispatcher.core.rulebook import Change, Draft, Refusal, RulesState
-from dispatcher.core.vitals import Tally, Vitals
+from dispatcher.core.vitals import PlaceHealth, Room, Tally, Vitals
 from dispatcher.errors import InDoubt, Refused, Unavailable
 
 
@@ -184,9 +186,10 @@ class Mailbox(Protocol):
         ...
 
     def endings(self) -> tuple[Ending, ...]:
-        """Return what the last good login rests on and when it ends. Any thread; asks nobody.
+        """Return what the last login rests on and when it ends. Any thread; asks nobody.
 
-        A token that lives for a day or less is none of them: each login has its own.
+        Certificates are known once TLS stands, whatever becomes of the login. A token that
+        lives for a day or less is none of them: each login has its own.
         """
         ...
 
@@ -281,6 +284,13 @@ class Destination(Protocol):
 
     def check(self) -> Iterable[Finding]:
         """Return what IT should know of this destination. Changes nothing."""
+        ...
+
+    def health(self) -> PlaceHealth:
+        """Return how the place is now. Changes nothing, and asks for little.
+
+        What keeps it from being asked is its trouble, in words: nothing is raised.
+        """
         ...
 
 
@@ -696,12 +706,68 @@ class Ledger(Protocol):
         """Return the counts; `received` is counted apart from the states: they can differ."""
         ...
 
+    def arrivals(self, since: datetime) -> Mapping[FinessET, Mapping[date, int]]:
+        """Return how many messages of each site were received on each day in Paris."""
+        ...
+
+    def turnover(self, since: datetime, until: datetime) -> tuple[Turnover, ...]:
+        """Return what came to which state from `since` until before `until`, counted.
+
+        A message or a delivery that came to a state twice counts once.
+        """
+        ...
+
+    def room(self) -> Room | None:
+        """Return how full the disk below the ledger is; None: it lies on none."""
+        ...
+
     def tallies(self) -> tuple[Tally, ...]:
         """Return how many deliveries stand where, by site and target; counted, not listed."""
         ...
 
     def flaws(self) -> tuple[str, ...]:
         """Check the ledger against itself; return one sentence for each flaw, with ids only."""
+        ...
+
+
+# --- telling people ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the mail server answered, and the recipients that it did not take."""
+
+    answer: str
+    refused: tuple[str, ...] = ()
+
+
+class Alerts(Protocol):
+    """The way to the people who are told. Safe to share between threads."""
+
+    def send(self, letter: Letter) -> Sent:
+        """Send one mail to every recipient, within a deadline.
+
+        Returns when the server has taken it for one recipient at least. Raises Unavailable
+        (nothing was sent, try later), Refused (nothing was sent, and a person must act) or
+        InDoubt (the server may have it: sending the same letter again makes no second
+        message, for it bears the same Message-ID).
+        """
+        ...
+
+
+class Beacon(Protocol):
+    """A dead man's switch elsewhere, which warns people when it is not called any more."""
+
+    def call(self) -> None:
+        """Call it, within seconds. Raises Unavailable when it does not take the call."""
+        ...
+
+
+class Shelf(Protocol):
+    """A folder of files for people that bear no patient's name."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file whole, over an older one of that name. Raises Unavailable."""
         ...
 
 

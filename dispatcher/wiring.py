@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,21 +19,27 @@ import structlog
 from dispatcher import settings as settings_file
 from dispatcher.core.bordereau import Bordereau
 from dispatcher.core.finess import FinessET
+from dispatcher.core.judging import Limits
 from dispatcher.core.routing import Kind, Printing, Rules, Target
 from dispatcher.core.rulebook import Draft
-from dispatcher.edges import cups, log, token
+from dispatcher.core.vitals import Credential
+from dispatcher.edges import cups, expiry, log, token
 from dispatcher.edges import placing as placing_edge
 from dispatcher.edges.apart import ReadApart
+from dispatcher.edges.beacon import HttpBeacon
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox, Proxy, try_files
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of, set_aside
 from dispatcher.edges.pdf import PdfInspector
+from dispatcher.edges.shelf import FileShelf
+from dispatcher.edges.smtp import SmtpAccount, SmtpAlerts
 from dispatcher.edges.systemd import SystemdNotifier
 from dispatcher.edges.watch import FileWatch
 from dispatcher.errors import ConfigInvalid, NotNow
 from dispatcher.ports import (
+    Alerts,
     Destination,
     Door,
     Finding,
@@ -44,11 +51,17 @@ from dispatcher.ports import (
 )
 from dispatcher.rules import RoutingFile, print_targets
 from dispatcher.service import distrust
+from dispatcher.service.beacon import Signals
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk, Policy, Purging, Reader
+from dispatcher.service.errand import Errand
 from dispatcher.service.gate import target_of
+from dispatcher.service.herald import Herald
 from dispatcher.service.moved import Moved
+from dispatcher.service.places import Places
+from dispatcher.service.reports import Plan, Reports
 from dispatcher.service.rulebook import Rulebook
+from dispatcher.service.watchman import Watchman
 from dispatcher.settings import MailboxSettings, MetricsSettings, Settings
 
 __all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
@@ -56,6 +69,11 @@ __all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
 CLOCK: Final = SystemClock()
 
 _log = structlog.get_logger(__name__)
+
+# How often the service looks after itself (seconds).
+_LOOKS: Final = 15
+_PLACES: Final = 60
+_REPORTS: Final = 30
 
 # So many earlier versions are kept read.
 _EARLIER: Final = 8
@@ -70,12 +88,14 @@ _READINGS: Final = 100
 class Configuration:
     """Both files. `draft` is routing.yaml as it was found, `rules` what is to be gone by.
 
-    These differ only where a file with mistakes was allowed: see `configuration`.
+    These differ only where a file with mistakes was allowed: see `configuration`. `tokens`
+    is where logins note when a token that lasts will end, by mailbox.
     """
 
     settings: Settings
     rules: Rules
     draft: Draft
+    tokens: dict[str, datetime] = field(default_factory=dict)
 
 
 def configuration(
@@ -337,7 +357,9 @@ WithKeyword = tuple[Mailbox, str | None]
 
 def mailboxes(chosen: Configuration) -> list[Mailbox]:
     """Return every mailbox of the settings, not yet connected."""
-    return [_mailbox(name, one) for name, one in chosen.settings.mailboxes.items()]
+    return [
+        _mailbox(name, one, chosen.tokens) for name, one in chosen.settings.mailboxes.items()
+    ]
 
 
 def daily_lists(
@@ -348,6 +370,74 @@ def daily_lists(
     if at is None:
         return None
     return DailyLists(desk, partial(mailboxes, chosen), draw=_drawn, at=at, wake=wake)
+
+
+def alerts(chosen: Configuration) -> Alerts | None:
+    """Return the way to the people who are told; None: the settings name none."""
+    settings = chosen.settings.alerts
+    if settings is None or settings.smtp is None or settings.sender is None:
+        return None
+    smtp = settings.smtp
+    account = SmtpAccount(
+        smtp.host,
+        smtp.port,
+        smtp.security.value,
+        settings.sender,
+        settings.to,
+        ca_file=smtp.ca_file,
+        username=smtp.username,
+        password=smtp.password,
+    )
+    return SmtpAlerts(account)
+
+
+def errands(chosen: Configuration, desk: Desk) -> list[Errand]:
+    """Return what a service does beside the mailboxes to be watched over from outside."""
+    settings, names = chosen.settings.alerts, tuple(chosen.settings.mailboxes)
+    if settings is None:
+        return []
+    found, way = [], alerts(chosen)
+    if way is not None:
+        places = Places(desk)
+        watchman = Watchman(
+            desk,
+            names,
+            Herald(desk, way, per_hour=settings.per_hour),
+            places,
+            limits=Limits(settings.printer_down, settings.disk_share),
+            credentials=partial(_credentials, chosen),
+        )
+        found += [Errand(places.turn, _PLACES), Errand(watchman.turn, _LOOKS)]
+    reports = settings.reports
+    if reports is not None:
+        shelf = None if reports.directory is None else FileShelf(reports.directory)
+        plan = Plan(reports.at, daily=reports.daily, weekly=reports.weekly)
+        found.append(Errand(Reports(desk, plan, alerts=way, shelf=shelf).turn, _REPORTS))
+    if settings.ping_url is not None:
+        signals = Signals(desk, names, HttpBeacon(settings.ping_url))
+        found.append(Errand(signals.turn, _LOOKS))
+    return found
+
+
+def _credentials(chosen: Configuration) -> Iterator[Credential]:
+    """Yield what opens a mailbox and ends by itself."""
+    for name, mailbox in chosen.settings.mailboxes.items():
+        path = mailbox.client_certificate
+        ends_at = None if path is None else expiry.certificate_ends_at(path)
+        if ends_at is not None:
+            yield Credential(name, "certificate", ends_at)
+    for name, ends_at in dict(chosen.tokens).items():
+        yield Credential(name, "token", ends_at)
+
+
+def _token(name: str, command: Sequence[str], seen: dict[str, datetime]) -> str:
+    """Return a fresh token; note when it ends, if it is one that lasts."""
+    found = token.run(command)
+    ends_at = expiry.token_ends_at(found)
+    seen.pop(name, None)
+    if ends_at is not None:
+        seen[name] = ends_at
+    return found
 
 
 def _drawn(page: Bordereau) -> bytes:
@@ -476,14 +566,14 @@ class _Mounts:
 def try_mailbox_files(chosen: Configuration) -> Iterator[Finding]:
     """Yield what is to be said of each mailbox without the network."""
     for name, one in chosen.settings.mailboxes.items():
-        yield try_files(_account(name, one))
+        yield try_files(_account(name, one, chosen.tokens))
 
 
-def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
-    return ImapMailbox(_account(name, settings), CLOCK)
+def _mailbox(name: str, settings: MailboxSettings, tokens: dict[str, datetime]) -> Mailbox:
+    return ImapMailbox(_account(name, settings, tokens), CLOCK)
 
 
-def _account(name: str, settings: MailboxSettings) -> Account:
+def _account(name: str, settings: MailboxSettings, tokens: dict[str, datetime]) -> Account:
     return Account(
         name=name,
         host=settings.host,
@@ -496,7 +586,9 @@ def _account(name: str, settings: MailboxSettings) -> Account:
         client_key=settings.client_key,
         client_passphrase=settings.client_passphrase,
         proxy=_proxy(settings),
-        token=partial(token.run, settings.token_command) if settings.token_command else None,
+        token=partial(_token, name, settings.token_command, tokens)
+        if settings.token_command
+        else None,
         folder=settings.folder,
         watch=settings.watch.value,
         poll_interval=settings.poll_interval.total_seconds(),

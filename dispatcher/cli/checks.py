@@ -59,8 +59,6 @@ def check(
 def _files(chosen: wiring.Configuration) -> Iterator[Finding]:
     count = len(chosen.settings.mailboxes)
     yield Finding("ok", f"settings: {count} mailbox(es)")
-    for sentence in chosen.settings.not_in_effect():
-        yield Finding("warning", f"settings: {sentence}")
     for sentence in chosen.settings.warnings():
         yield Finding("warning", f"settings: {sentence}")
     rules = chosen.rules

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dispatcher.cli import (
+    alert,
     bordereau,
     checks,
     decide,
@@ -22,6 +23,7 @@ from dispatcher.cli import (
     purge,
     read,
     rebuild,
+    report,
     rules,
     run,
     schema,
@@ -59,8 +61,7 @@ def _common(
 
 for _module in (
     first, run, rebuild, checks, read, status, look, decide, purge, proof, bordereau, rules,
-    directory,
-    demo, simulate, schema,
+    report, alert, directory, demo, simulate, schema,
 ):  # fmt: skip
     _module.register(app)
 

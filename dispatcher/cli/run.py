@@ -54,9 +54,6 @@ def run(
     """Watch the mailboxes and deliver what arrives, until told to stop."""
     # By hand somebody stands there and reads what is wrong; a service has to go on.
     chosen = wiring.configuration(config, last_good=not once)
-    if not once:
-        for sentence in chosen.settings.not_in_effect():
-            _log.warning("setting_had_no_effect", what=sentence)
     supervisor = wiring.supervisor()
     rules = wiring.rulebook(chosen)
     window = None if once else wiring.window(chosen)
@@ -97,7 +94,7 @@ def serve(
     loops = _loops(desk, mailboxes, pulses)
     keeper = Keeper(desk, pulses, supervisor)
     lists = wiring.daily_lists(chosen, desk, wake=loops.wake)
-    schedule = Schedule(desk, loops, lists)
+    schedule = Schedule(desk, loops, lists, wiring.errands(chosen, desk))
     loops.start()
     keeper.start()
     watch = _watch(rules, pulses, chosen, desk=desk, supervisor=supervisor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from apscheduler.triggers.base import BaseTrigger
 from dispatcher.service.calendar import Calendar
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk
+from dispatcher.service.errand import Errand
 from dispatcher.service.loop import Loops
 from dispatcher.service.spool import SpoolWatch
 from dispatcher.service.watch import check_balance
@@ -32,12 +34,22 @@ _FIRST_SPOOL: Final = 60
 
 
 class Schedule:
-    """The running schedule. It lives in memory alone, in UTC."""
+    """The running schedule. It lives in memory alone, in UTC.
 
-    def __init__(self, desk: Desk, loops: Loops, lists: DailyLists | None) -> None:
+    Each piece of work has a thread of its own, so that a mail server that is slow to take
+    an alert keeps nothing else waiting.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        loops: Loops,
+        lists: DailyLists | None,
+        errands: Iterable[Errand] = (),
+    ) -> None:
         self._clock = desk.clock
         self._calendar = Calendar(desk, loops.names)
-        self._scheduler = _begun(desk, loops, lists)
+        self._scheduler = _begun(desk, loops, lists, errands)
 
     def mind_the_clock(self) -> None:
         """Plan everything anew when the clock was set. To be called every few seconds."""
@@ -49,7 +61,9 @@ class Schedule:
         self._scheduler.shutdown(wait=False)
 
 
-def _begun(desk: Desk, loops: Loops, lists: DailyLists | None) -> BackgroundScheduler:
+def _begun(
+    desk: Desk, loops: Loops, lists: DailyLists | None, errands: Iterable[Errand]
+) -> BackgroundScheduler:
     scheduler = BackgroundScheduler(
         timezone="UTC",
         executors={"default": _DaemonThreads()},
@@ -66,6 +80,8 @@ def _begun(desk: Desk, loops: Loops, lists: DailyLists | None) -> BackgroundSche
     soon = now + timedelta(seconds=_FIRST_SPOOL)
     watch = SpoolWatch(desk)
     scheduler.add_job(watch.turn, Every(_SPOOL), next_run_time=soon)
+    for errand in errands:
+        scheduler.add_job(errand.work, Every(errand.every), next_run_time=now)
     scheduler.add_listener(_report_job, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
     scheduler.start()
     return scheduler

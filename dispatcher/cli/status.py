@@ -16,9 +16,10 @@ from dispatcher.cli.screen import local_text, plain, print_json, print_table, sc
 from dispatcher.cli.shapes import Json, balance_shape, left_shape
 from dispatcher.core.delivery import MAYBE_TWICE
 from dispatcher.core.ledger import Delivery, DeliveryState, Entry, State
+from dispatcher.core.telling import Standing
 from dispatcher.core.vitals import LaneVitals, MailboxVitals
 from dispatcher.ports import Ledger
-from dispatcher.service import vitals
+from dispatcher.service import herald, vitals
 from dispatcher.service.daily import last_day
 from dispatcher.service.lanes import Lane
 from dispatcher.service.purge import TOLD, Brake
@@ -72,6 +73,7 @@ def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
         "mailboxes": [_mailbox_shape(ledger, box) for box in vital.mailboxes],
         "targets": [_target_shape(ledger, lane, unsettled) for lane in vital.lanes],
         "rules": _rules_shape(ledger, chosen),
+        "alarms": [_alarm_shape(one) for one in herald.standing(ledger)],
         "service": {"running": wiring.is_running(chosen)},
     }
 
@@ -165,6 +167,17 @@ def _deliveries(entries: Iterable[Entry], lane: Lane) -> Iterator[Delivery]:
                 yield delivery
 
 
+def _alarm_shape(standing: Standing) -> Json:
+    alarm = standing.alarm
+    return {
+        "kind": alarm.kind.value,
+        "subject": alarm.subject,
+        "since": _time(standing.seen_at),
+        "told_at": _time(standing.told_at),
+        "text": alarm.french,
+    }
+
+
 def _time(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
 
@@ -178,6 +191,9 @@ def _print_status(shape: Json) -> None:
     running = "running" if shape["service"]["running"] else "[yellow]not running[/]"
     screen().print(f"Service: {running}")
     _print_rules(shape["rules"])
+    for alarm in shape["alarms"]:
+        text = f"[{alarm['kind']}] {alarm['text']}"
+        screen().print(f"[red]{plain(text)}[/]", soft_wrap=True)
     oldest = shape["oldest_unsettled"]
     if oldest:
         age = oldest["age_seconds"] // 60

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from dispatcher.core.certificate import HoldReason
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Balance, DeliveryState
 from dispatcher.core.routing import Kind
+from dispatcher.core.rulebook import RulesState
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,78 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How full a disk or a share is: bytes, and files where it counts them (0: it does not)."""
+
+    free: int
+    size: int
+    free_files: int = 0
+    files: int = 0
+
+    @property
+    def used(self) -> float:
+        """The part that is used, between 0 and 1: of bytes or of files, what is scarcer."""
+        shares = [
+            1 - free / whole
+            for free, whole in ((self.free, self.size), (self.free_files, self.files))
+            if whole > 0
+        ]
+        return max(shares, default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceHealth:
+    """How a destination is now: what keeps it from taking documents, in words; its room.
+
+    `room` None: it has none of its own (a print queue).
+    """
+
+    trouble: str = ""
+    room: Room | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceVitals:
+    """One target of one site when it was last looked at. `since_at`: of its trouble."""
+
+    site: FinessET
+    target: str
+    kind: Kind
+    health: PlaceHealth = PlaceHealth()
+    since_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Something a mailbox is opened with that ends by itself: a certificate, a long token."""
+
+    mailbox: str
+    what: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A site of which nothing came since `since_on` though its history says it should.
+
+    `expected` is how many certificates its own weeks would have brought.
+    """
+
+    site: FinessET
+    since_on: date
+    expected: float
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Messages of which a printer keeps a document after its job ended."""
+
+    site: FinessET
+    target: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """How many deliveries of one kind to one target are in one state."""
 
@@ -131,7 +204,10 @@ class Vitals:
     """Everything at the moment `at`. `started_at`: of this service; None: not from inside it.
 
     `deadlines` begin with the next one. `silences` are seconds without a sign of life, by
-    the service's parts.
+    the service's parts. `vanished` are ids of undelivered messages that others removed from
+    the mailbox, `rules` those in force and what keeps a changed file out. The rest is looked
+    at by the service alone: its `places`, the `room` on the ledger's disk, `credentials`,
+    documents left in spools, and sites that are silent.
     """
 
     at: datetime
@@ -142,6 +218,13 @@ class Vitals:
     deadlines: tuple[Deadline, ...] = ()
     started_at: datetime | None = None
     silences: Mapping[str, float] = field(default_factory=dict)
+    vanished: tuple[str, ...] = ()
+    rules: RulesState | None = None
+    places: tuple[PlaceVitals, ...] = ()
+    room: Room | None = None
+    credentials: tuple[Credential, ...] = ()
+    leftovers: tuple[Leftover, ...] = ()
+    silent: tuple[Silence, ...] = ()
 
     @property
     def oldest(self) -> Oldest | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from dispatcher.core.delivery import Accepted, Order, Receipt, Removal
+from dispatcher.core.vitals import PlaceHealth
 from dispatcher.errors import Refused, Unavailable
 from dispatcher.ports import Copy, Destination, Finding, Outcome
 
@@ -57,6 +58,10 @@ class Moved:
         if removal is Removal.GONE and silent is not None:
             raise silent
         return removal
+
+    def health(self) -> PlaceHealth:
+        """See `Destination.health`: how it is where things went."""
+        return self._then.health()
 
     def check(self) -> Iterable[Finding]:
         """See `Destination.check`."""

@@ -6,17 +6,22 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import structlog
 
+from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import ENDED, DeliveryState, Entry
 from dispatcher.core.routing import Kind
+from dispatcher.core.vitals import Leftover
 from dispatcher.errors import Refused, Unavailable
-from dispatcher.ports import Destination
+from dispatcher.ports import Destination, Ledger
 from dispatcher.service.desk import Desk
 from dispatcher.service.lanes import Lane, Lanes
 
 _log = structlog.get_logger(__name__)
+
+_NOTED: Final = "spool "
 
 Jobs = Mapping[str, str]
 """Messages' ids by the references of their prints."""
@@ -84,6 +89,7 @@ class SpoolWatch:
         self._lanes.leftovers()
         for found in left(self._desk.ledger.entries(), self._desk, self._lanes):
             site, target = found.lane
+            self._remember(found)
             if not found.entries:
                 self._told.discard(found.lane)
             elif found.lane not in self._told:
@@ -95,3 +101,21 @@ class SpoolWatch:
                     count=len(found.entries),
                     hint="`check` says what to write in cupsd.conf.",
                 )
+
+    def _remember(self, found: Left) -> None:
+        """Note what a place keeps, for `leftovers`."""
+        site, target = found.lane
+        name = f"{_NOTED}{site} {target}"
+        text = str(len(found.entries)) if found.entries else None
+        if self._desk.ledger.memo(name) != text:
+            with self._desk.ledger.writing() as writer:
+                writer.note(name, text)
+
+
+def leftovers(ledger: Ledger) -> tuple[Leftover, ...]:
+    """Return what the places were last seen to keep."""
+    found = []
+    for name, text in ledger.memos(_NOTED).items():
+        site, _, target = name.removeprefix(_NOTED).partition(" ")
+        found.append(Leftover(FinessET(site), target, int(text)))
+    return tuple(found)

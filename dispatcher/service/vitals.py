@@ -56,6 +56,8 @@ def take(
         deadlines=_deadlines([*pending, *held]),
         started_at=started_at,
         silences={} if pulses is None else pulses.silences(),
+        rules=ledger.rules_state(),
+        vanished=tuple(entry.id for entry in [*pending, *held] if not entry.present),
     )
 
 

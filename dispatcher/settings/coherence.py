@@ -199,30 +199,74 @@ def _alerts(
     given: Mapping[str, Any], boxes: Mapping[str, Any], environ: Mapping[str, str]
 ) -> Iterator[Discord]:
     alerts = _table(given, "alerts")
-    smtp = _table(alerts, "smtp")
-    keys = ("alerts", "smtp")
-    if smtp:
-        secret = secret_of(keys, _path(smtp, "password_file"), environ)
-        yield from _connection(keys, smtp, secret)
-        if _string(smtp, "username") and not secret.sources():
-            yield (
-                keys,
-                "alerts.smtp has a username and no password",
-                f"write password_file, or give the password as {secret.variable}",
-            )
-    senders, recipients = given.get("senders"), alerts.get("to")
-    if not isinstance(recipients, list):
-        return
-    never = {_folded(box.get("username")) for box in boxes.values()}
+    yield from _whole(alerts)
+    yield from _smtp(_table(alerts, "smtp"), boxes, environ)
+    watched = {_folded(box.get("username")) for box in boxes.values()} - {""}
+    senders = given.get("senders")
+    never = watched | {SIDEP}
     never |= {_folded(sender) for sender in senders} if isinstance(senders, list) else set()
-    never.add(SIDEP)
-    for recipient in recipients:
-        if _folded(recipient) in never - {""}:
+    recipients = alerts.get("to")
+    for recipient in recipients if isinstance(recipients, list) else ():
+        if _without_tag(_folded(recipient)) in never - {""}:
             yield (
                 ("alerts", "to"),
                 "alerts would go to SI-DEP or into a watched mailbox",
                 "write the address of a person who can act",
             )
+    if _without_tag(_folded(alerts.get("from"))) in never - {""}:
+        yield (
+            ("alerts", "from"),
+            "alerts would bear the address of a watched mailbox or of SI-DEP",
+            "write an address of their own: what comes back must not lie in the BAL",
+        )
+
+
+def _whole(alerts: Mapping[str, Any]) -> Iterator[Discord]:
+    """Yield what mail lacks: it takes a server, a sender and somebody to read it."""
+    examples = {
+        "smtp": "{host: smtp.example.fr}",
+        "from": "sidep@example.fr",
+        "to": "[it@example.fr]",
+    }
+    there = examples.keys() & alerts.keys()
+    for key, example in examples.items() if there else ():
+        if alerts.get(key) is None:
+            yield (
+                ("alerts", key),
+                f"`alerts.{key}` is missing",
+                f"add `{key}: {example}`",
+            )
+
+
+def _smtp(
+    smtp: Mapping[str, Any], boxes: Mapping[str, Any], environ: Mapping[str, str]
+) -> Iterator[Discord]:
+    if not smtp:
+        return
+    keys = ("alerts", "smtp")
+    secret = secret_of(keys, _path(smtp, "password_file"), environ)
+    yield from _connection(keys, smtp, secret)
+    username = _string(smtp, "username")
+    if username and not secret.sources():
+        yield (
+            keys,
+            "alerts.smtp has a username and no password",
+            f"write password_file, or give the password as {secret.variable}",
+        )
+    if username and _folded(username) in {
+        _folded(box.get("username")) for box in boxes.values()
+    }:
+        yield (
+            (*keys, "username"),
+            "alerts would be sent through a watched mailbox's own account",
+            "use another account: the alert must not depend on what it is about",
+        )
+
+
+def _without_tag(address: str) -> str:
+    """Return an address without its subaddress (RFC 5233): it lies in the same mailbox."""
+    local, at, domain = address.partition("@")
+    return local.partition("+")[0] + at + domain
 
 
 def _folded(value: object) -> str:

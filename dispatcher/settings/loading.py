@@ -20,7 +20,7 @@ from dispatcher.yaml_text import Problems, Table, read_table
 LIMIT: Final = 1_000_000
 
 _PATHS: Final = frozenset(
-    {"ca_file", "client_certificate", "client_key", "routing"}
+    {"ca_file", "client_certificate", "client_key", "directory", "routing"}
     | {f"{name}_file" for name in SECRETS}
 )
 _SQLITE: Final = "sqlite:///"
@@ -141,6 +141,6 @@ def _guard(settings: Settings, environ: Mapping[str, str]) -> None:
         }
         for secret in secrets_of(("mailboxes", name), files, environ).values():
             mailbox.guard(secret)
-    if settings.alerts is not None:
-        smtp = settings.alerts.smtp
+    smtp = None if settings.alerts is None else settings.alerts.smtp
+    if smtp is not None:
         smtp.guard(secret_of(("alerts", "smtp"), smtp.password_file, environ))

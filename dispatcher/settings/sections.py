@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import time, timedelta
 from enum import Enum
 from typing import Any, Final
 
@@ -290,21 +290,74 @@ class SmtpSettings(_Guarded):
         return _with_port(given, _SMTP_PORTS)
 
 
-class AlertSettings(_Section):
-    """Who is told when something needs a person."""
+class ReportSettings(_Section):
+    """The reports of each day and week, one line a site."""
 
-    smtp: SmtpSettings = Field(
-        description="Never the watched mailbox's own server account.",
+    at: values.TimeOfDay = Field(
+        default=time(7),
+        description="When they are made, Paris time: of the day before, on Mondays the week.",
+        json_schema_extra={"default": "07:00"},
+        examples=['"07:00"'],
+    )
+    daily: values.Switch = Field(
+        default=True, description="A report of each day.", examples=["true"]
+    )
+    weekly: values.Switch = Field(
+        default=True, description="A report of each week.", examples=["true"]
+    )
+    directory: values.FilePath | None = Field(
+        default=None,
+        description="Where each report is also written as CSV; null: by mail only.",
+        examples=["/var/lib/sidep-dispatcher/reports"],
+    )
+
+
+class AlertSettings(_Section):
+    """Who is told when something needs a person. Mail needs `smtp`, `from` and `to`."""
+
+    smtp: SmtpSettings | None = Field(
+        default=None,
+        description="The server that takes the mails; never the watched mailbox's account.",
         examples=["{host: smtp.example.fr}"],
     )
-    sender: values.Address = Field(
+    sender: values.Address | None = Field(
         alias="from",
+        default=None,
         description="The alerts' sender.",
         examples=["sidep@example.fr"],
     )
     to: values.Addresses = Field(
-        description="Who receives them; never SI-DEP.",
+        default=(),
+        description="Who receives them; never SI-DEP or a watched mailbox.",
+        json_schema_extra={"default": []},
         examples=["[it@example.fr]"],
+    )
+    per_hour: values.Count = Field(
+        default=10,
+        description="At most so many mails in any hour; what is more waits for one digest.",
+        examples=[10],
+    )
+    printer_down: values.Duration = Field(
+        default=timedelta(minutes=15),
+        description="A printer or a folder may be out of service for so long.",
+        json_schema_extra={"default": "15 min"},
+        examples=["15 min"],
+    )
+    disk_share: values.Share = Field(
+        default=0.9,
+        description="A disk or a share that is this full is an alarm.",
+        json_schema_extra={"default": "90%"},
+        examples=["90%"],
+    )
+    reports: ReportSettings | None = Field(
+        default=None,
+        description="Reports by mail and as files.",
+        examples=["{}"],
+    )
+    ping_url: values.PingUrl | None = Field(
+        default=None,
+        description="A dead man's switch, called after a good check of all mailboxes.",
+        examples=["https://ping.example/ID"],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -109,14 +109,6 @@ class Settings(BaseSettings):
             site_copy_grace=self.retention.site_copy_grace,
             undelivered=self.retention.undelivered,
         )
-
-    def not_in_effect(self) -> tuple[str, ...]:
-        """Return one sentence for each setting that this version checks and does not use."""
-        return tuple(self._unused())
-
-    def _unused(self) -> Iterator[str]:
-        if self.alerts is not None:
-            yield "alerts: checked, not used by this version: no mail is sent"
 
     def warnings(self) -> tuple[str, ...]:
         """Return one sentence for each setting that is allowed and yet strange."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 
@@ -157,6 +158,16 @@ def size(value: object) -> int:
     if not _LEAST_BYTES <= found <= _MOST_BYTES:
         raise Wrong("this is less than 1 kB or more than 256 MiB", "write, for example, 10 MB")
     return found
+
+
+def switch(value: object) -> bool:
+    """Return true or false; as text from the environment."""
+    words = {"true": True, "false": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value in words:
+        return words[value]
+    raise Wrong("this is neither true nor false", "write true or false")
 
 
 _SHARE: Final = re.compile(r"([0-9]{1,3}) ?%", re.ASCII)
@@ -353,6 +364,21 @@ def cups_server(value: object) -> str:
     return text
 
 
+def ping_url(value: object) -> str:
+    """Return an https address; plain http only to this machine. It may hold a secret."""
+    text = _text(value, "https://ping.example/ID")
+    try:
+        parts = urlsplit(text)
+        name, _ = parts.hostname or "", parts.port
+    except ValueError:
+        name, parts = "", urlsplit("")
+    if not text.isascii() or not name or parts.username is not None:
+        raise Wrong("this is not a web address", "write, for example, https://ping.example/ID")
+    if parts.scheme == "https" or (parts.scheme == "http" and loopback(name)):
+        return text
+    raise Wrong("the address is called without TLS", "write https://; http is for 127.0.0.1")
+
+
 _Schema = WithJsonSchema
 _TIME: Final = "^[0-9]+ ?[A-Za-z]+$"
 
@@ -375,6 +401,7 @@ Duration = Annotated[
 Term = Annotated[
     timedelta | Months, PlainValidator(span), _Schema({"type": "string", "pattern": _TIME})
 ]
+Switch = Annotated[bool, BeforeValidator(switch), _Schema({"type": "boolean"})]
 Share = Annotated[
     float,
     BeforeValidator(share),
@@ -420,6 +447,9 @@ Command = Annotated[
 FilePath = Annotated[Path, BeforeValidator(_path), _Schema({"type": "string"})]
 LedgerUrl = Annotated[
     str, BeforeValidator(_ledger), _Schema({"type": "string", "pattern": f"^{_SQLITE}"})
+]
+PingUrl = Annotated[
+    str, BeforeValidator(ping_url), _Schema({"type": "string", "pattern": "^https?://.+"})
 ]
 Proxy = Annotated[
     str,

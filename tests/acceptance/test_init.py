@@ -57,15 +57,17 @@ class Desk:
     def modes(self) -> dict[str, int]:
         return {one.name: stat.S_IMODE(one.stat().st_mode) for one in self.etc.iterdir()}
 
-    def typed(self, *answers: tuple[str, str]) -> tuple[int, str]:
+    def typed(self, *answers: tuple[str, str], tls: bool = False) -> tuple[int, str]:
         """Run `init` on a terminal; type each answer when its question is there.
 
         Returns the exit status and what was shown.
         """
+        server = self.bal.server
+        port = server.imaps_port if tls else server.imap_port
         ours, theirs = pty.openpty()
         with subprocess.Popen(
             [*PROGRAM, "init", "--dir", str(self.etc), "--state", str(self.state),
-             "--port", str(self.bal.server.imap_port), "--security", "plaintext"],
+             "--port", str(port), "--security", "tls" if tls else "plaintext"],
             stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
             env=environment(),
         ) as process:  # fmt: skip
@@ -143,6 +145,35 @@ def test_a_person_answers_and_the_password_is_shown_nowhere(desk: Desk) -> None:
     assert kept.read_text(encoding="utf-8") == desk.bal.password + "\n"
     assert stat.S_IMODE(kept.stat().st_mode) & stat.S_IRWXO == 0
     assert desk.bal.password not in (desk.etc / "dispatcher.yaml").read_text(encoding="utf-8")
+
+
+def test_a_pkcs12_file_is_logged_in_with_and_its_passphrase_is_shown_nowhere(
+    desk: Desk,
+) -> None:
+    authority = desk.bal.server.authority
+    file = authority.pkcs12(authority.client(desk.bal.user), "une phrase à nous")
+    status, shown = desk.typed(
+        ("How the BAL", "certificate"),
+        ("A name", "bal"),
+        ("IMAP server", "localhost"),
+        ("CA file", str(desk.bal.server.ca_file)),
+        ("Login name", ""),
+        ("Leave mail", "all"),
+        ("Certificate file", str(file)),
+        ("Name of the laboratory", "LBM Exemple"),
+        ("FINESS EJ", ""),
+        ("FINESS ET", SITE),
+        ("Name of that site", "Site République"),
+        ("Its folder", str(desk.folder)),
+        ("Passphrase", "une phrase à nous"),
+        tls=True,
+    )
+    assert status == 0, shown
+    assert "logged in by client certificate (EXTERNAL)" in shown
+    assert "une phrase" not in shown
+    kept = desk.etc / "bal.client_passphrase"
+    assert kept.read_text(encoding="utf-8") == "une phrase à nous\n"
+    assert stat.S_IMODE(kept.stat().st_mode) & stat.S_IRWXO == 0
 
 
 @pytest.mark.parametrize("name", ["dispatcher.yaml", "routing.yaml"])

@@ -16,8 +16,10 @@ from jsonschema import Draft202012Validator
 
 from dispatcher import rules, settings
 from dispatcher.cli.exits import Exit
+from dispatcher.core.alarm import AlarmKind
 from dispatcher.core.certificate import HoldReason
 from dispatcher.core.ledger import State
+from dispatcher.core.letter import TITLES
 from dispatcher.edges import log
 from dispatcher.registry.matching import Why
 from dispatcher.registry.remarks import Flaw
@@ -169,6 +171,23 @@ def test_every_reason_for_holding_has_an_entry() -> None:
 
 def test_every_state_has_an_entry() -> None:
     assert entries("États · States") == [state.value for state in State]
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in AlarmKind])
+def test_every_alarm_has_an_entry_that_says_what_to_do_and_a_row_in_english(kind: str) -> None:
+    entry = " ".join(section(DOCS / "alerts.md", f"### `{kind}`").split())
+    title, _, do = entry.partition("Que faire")
+    assert TITLES[AlarmKind(kind)][0].casefold() in title.casefold()
+    assert len(do) > 20
+    text = (DOCS / "alerts.md").read_text("utf-8")
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| `{kind}` |")]
+    assert all(len(cell) > 10 for cell in row.split("|")[2:4])
+
+
+def test_no_alarm_is_told_that_there_is_not() -> None:
+    text = (DOCS / "alerts.md").read_text("utf-8")
+    told = re.findall(r"^### `([a-z-]+)`$", text, flags=re.MULTILINE)
+    assert told == [kind.value for kind in AlarmKind]
 
 
 @pytest.mark.parametrize("reason", [reason.value for reason in HoldReason])

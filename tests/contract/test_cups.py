@@ -31,6 +31,7 @@ from dispatcher.edges.cups import (
     printer_reasons,
 )
 from dispatcher.edges.cups.absence import Restart, Start, View
+from dispatcher.edges.cups.checks import blocking
 from dispatcher.edges.cups.jobs import Job, QueueState, Reference
 from dispatcher.edges.cups.server import Unreachable
 from dispatcher.edges.cups.settings import CupsdConf
@@ -601,12 +602,17 @@ def test_check_tells_what_keeps_a_queue_from_printing(
 ) -> None:
     cupsd.pause(name)
     assert levels(queue) == {f"the queue {name} is stopped: the queue is paused": "problem"}
+    assert queue.health().trouble == "the queue is paused"
     cupsd.resume(name)
     cupsd.reject(name)
     assert levels(queue) == {f"the queue {name} rejects jobs": "problem"}
+    assert queue.health().trouble == f"the queue {name} rejects jobs"
     assert levels(CupsQueue(server, "no-such", Printing())) == {
         "CUPS has no queue no-such": "problem"
     }
+    assert CupsQueue(server, "no-such", Printing()).health().trouble == (
+        "CUPS has no queue no-such"
+    )
 
 
 def test_check_tells_options_that_the_queue_does_not_take(
@@ -868,3 +874,17 @@ def test_absence_is_proven_or_in_doubt(
 ) -> None:
     why = view.why_not_absent(AT, conf)
     assert (why is None) if doubt is None else (why is not None and doubt in why)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "trouble"),
+    [
+        (("none",), ""),
+        (("media-empty-error",), "out of paper"),
+        (("toner-low-report", "media-empty-warning", "marker-supply-low"), ""),
+        (("toner-low-warning", "media-jam"), "paper jam"),
+    ],
+)
+def test_a_printer_that_only_warns_is_not_down(reasons: tuple[str, ...], trouble: str) -> None:
+    state = QueueState(4, reasons, accepting=True, now=None)
+    assert blocking(state).trouble() == trouble

@@ -104,6 +104,10 @@ def test_every_destination_in_order_is_found_to_be(any_destination: Destination)
     assert "problem" not in {finding.level for finding in any_destination.check()}
 
 
+def test_every_destination_in_order_is_without_trouble(any_destination: Destination) -> None:
+    assert any_destination.health().trouble == ""
+
+
 def copy_of(one: Order, receipt: Receipt | Accepted) -> Copy:
     return Copy(one.id, receipt.reference, one.document.sha256)
 

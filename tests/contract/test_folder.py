@@ -474,6 +474,7 @@ def assert_untouched(host: Host) -> None:
         host.folder.find(order())
     assert os.listdir(host.place) == []
     assert "problem" in {finding.level for finding in host.folder.check()}
+    assert host.folder.health().trouble
 
 
 def test_a_share_of_fstab_that_is_not_mounted_gets_no_byte(host: Host) -> None:

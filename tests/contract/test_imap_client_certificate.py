@@ -128,9 +128,11 @@ def test_a_certificate_that_the_server_refuses_is_told_with_what_to_do(  # noqa:
 ) -> None:
     certificate, key = make(dovecot.authority, tmp_path)
     wanted = account(dovecot, client_certificate=certificate, client_key=key)
+    mailbox = opening(wanted)
     with pytest.raises(LoginRefused, match=what) as caught:
-        opening(wanted).select()
+        mailbox.select()
     assert hint in caught.value.hint
+    assert "client certificate" in {one.what for one in mailbox.endings()}
 
 
 def test_a_renewed_certificate_is_taken_at_the_next_login(

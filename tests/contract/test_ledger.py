@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from dispatcher.core.ledger import (
     State,
 )
 from dispatcher.core.paris import PARIS
+from dispatcher.core.report import Turnover
 from dispatcher.core.routing import Kind
 from dispatcher.core.vitals import Tally
 from dispatcher.edges.ledger import SqlLedger
@@ -603,3 +604,59 @@ def test_deliveries_are_counted_by_site_target_and_state(ledger: AnyLedger) -> N
         Tally(REPUBLIQUE, "imprimante", Kind.PRINT, D.DECIDED, 1),
         Tally(GARE, "dossier", Kind.FOLDER, D.HELD, 1),
     }
+
+
+def test_arrivals_are_counted_by_site_and_day_in_paris(ledger: AnyLedger) -> None:
+    # 29 March 2026 has 23 hours in Paris; it begins at 23:00 UTC and ends at 22:00 UTC.
+    moments = [
+        datetime(2026, 3, 28, 22, 59, tzinfo=UTC),
+        datetime(2026, 3, 28, 23, 0, tzinfo=UTC),
+        datetime(2026, 3, 29, 21, 59, tzinfo=UTC),
+        datetime(2026, 3, 29, 22, 0, tzinfo=UTC),
+    ]
+    receive(
+        ledger,
+        *(pending(uid, received_at=at) for uid, at in enumerate(moments, 1)),
+        pending(9, site=GARE, received_at=moments[1]),
+        held(10, received_at=moments[1]),
+    )
+    assert ledger.arrivals(moments[0]) == {
+        REPUBLIQUE: {date(2026, 3, 28): 1, date(2026, 3, 29): 2, date(2026, 3, 30): 1},
+        GARE: {date(2026, 3, 29): 1},
+    }
+    assert ledger.arrivals(moments[-1] + timedelta(microseconds=1)) == {}
+
+
+def test_turnover_counts_what_came_to_a_state_in_a_time_and_once(
+    ledger: AnyLedger, clock: StillClock
+) -> None:
+    began = clock.now()
+    first, _ = receive(ledger, pending(1, deliveries=(PRINTER,)), held(2))
+    move(ledger, first, D.DELIVERING, D.DECIDED, D.DELIVERING, D.DELIVERED)
+    ended = clock.pass_by(timedelta(hours=1))
+    with ledger.writing() as writer:
+        again = writer.reprint(first.id, "imprimante")
+    move(ledger, again, D.DELIVERING, D.DELIVERED, delivery=1)
+    found = set(ledger.turnover(began, ended))
+    assert {
+        Turnover(REPUBLIQUE, None, State.PENDING, True, 1),
+        Turnover(REPUBLIQUE, None, State.DELIVERED, False, 1),
+        Turnover(None, None, State.HELD, True, 1),
+        Turnover(REPUBLIQUE, Kind.PRINT, D.DELIVERED, False, 1),
+        Turnover(REPUBLIQUE, Kind.PRINT, D.DELIVERING, False, 1),
+    } <= found
+    later = set(ledger.turnover(ended, ended + timedelta(hours=1)))
+    assert Turnover(REPUBLIQUE, None, State.DELIVERED, False, 1) in later
+    assert Turnover(REPUBLIQUE, Kind.PRINT, D.DELIVERED, False, 1) in later
+    both = set(ledger.turnover(began, ended + timedelta(hours=1)))
+    assert Turnover(REPUBLIQUE, None, State.DELIVERED, False, 1) in both, "one message"
+    assert Turnover(REPUBLIQUE, Kind.PRINT, D.DELIVERED, False, 2) in both, "two prints"
+
+
+def test_a_ledger_on_a_disk_tells_its_room(tmp_path: Path) -> None:
+    ledger = SqlLedger(f"sqlite:///{tmp_path}/l.sqlite3", clock=StillClock())
+    room = ledger.room()
+    ledger.close()
+    assert room is not None
+    assert 0 < room.free <= room.size
+    assert 0 <= room.used < 1

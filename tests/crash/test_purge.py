@@ -15,6 +15,7 @@ import pytest
 from dispatcher.core.audit import What
 from dispatcher.core.delivery import Order, Removal
 from dispatcher.core.ledger import State
+from dispatcher.core.vitals import PlaceHealth
 from dispatcher.ports import Copy, Finding, Outcome
 from dispatcher.simulator.scenario import Sending
 from tests.crash.test_round import Fuse, FusedLedger, Killed
@@ -75,6 +76,9 @@ class FusedSite:
 
     def check(self) -> Iterable[Finding]:
         return []
+
+    def health(self) -> PlaceHealth:
+        return self.inner.health()
 
 
 @cache

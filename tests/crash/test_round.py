@@ -11,6 +11,7 @@ import pytest
 
 from dispatcher.core.delivery import Order, Receipt
 from dispatcher.core.ledger import State
+from dispatcher.core.vitals import PlaceHealth
 from dispatcher.errors import InDoubt
 from dispatcher.ports import Copy, Destination, Finding, Outcome, Removal, Writer
 from tests.fakes.memory_ledger import MemoryLedger
@@ -107,6 +108,9 @@ class Printer:
 
     def check(self) -> list[Finding]:
         return []
+
+    def health(self) -> PlaceHealth:
+        return PlaceHealth()
 
 
 def laboratory(messages: int = 2) -> tuple[Office, Printer]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from dispatcher.core.delivery import Order, Receipt
 from dispatcher.core.finess import FinessET
+from dispatcher.core.vitals import PlaceHealth, Room
 from dispatcher.errors import InDoubt, Refused, Unavailable
 from dispatcher.ports import Copy, Finding, Outcome, Removal
 
@@ -23,6 +24,7 @@ class MemoryDestination:
         self.documents: dict[tuple[str, str], Order] = {}
         self.effects: list[Order] = []
         self.removed: list[Copy] = []
+        self.room: Room | None = None
         self._faults: list[tuple[Moment, Error]] = []
         self._down: Error | None = None
         self._edited: set[str] = set()
@@ -106,6 +108,9 @@ class MemoryDestination:
             self.removed.append(copy)
             return Removal.REMOVED
         return Removal.CHANGED if there or copy.reference in self._edited else Removal.GONE
+
+    def health(self) -> PlaceHealth:
+        return PlaceHealth("" if self._down is None else str(self._down), self.room)
 
     def check(self) -> Iterable[Finding]:
         if self._down is not None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from dispatcher.core import audit, erasure, life
@@ -33,6 +33,9 @@ from dispatcher.core.ledger import (
     state_of,
 )
 from dispatcher.core.message import MessageRef
+from dispatcher.core.paris import PARIS
+from dispatcher.core.report import Turnover
+from dispatcher.core.routing import Kind
 from dispatcher.core.rulebook import (
     CHANGES_KEPT,
     VERSIONS_KEPT,
@@ -41,7 +44,7 @@ from dispatcher.core.rulebook import (
     Refusal,
     RulesState,
 )
-from dispatcher.core.vitals import Tally
+from dispatcher.core.vitals import Room, Tally
 from dispatcher.errors import InvariantBroken, NotNow
 from dispatcher.ports import Alike, Clock
 
@@ -345,6 +348,7 @@ class MemoryLedger:
 
     def __init__(self, *, clock: Clock, busy_timeout: float = _BUSY_TIMEOUT) -> None:
         self.book = Book()
+        self.disk: Room | None = None
         self.faults: list[tuple[Literal["before", "after"], BaseException]] = []
         self._clock = clock
         self.born_at = clock.now()
@@ -519,6 +523,39 @@ class MemoryLedger:
             expired=count(State.EXPIRED),
             foreign=self.book.foreign_seen,
         )
+
+    def arrivals(self, since: datetime) -> Mapping[FinessET, Mapping[date, int]]:
+        found: dict[FinessET, dict[date, int]] = {}
+        for entry in self.book.entries.values():
+            if entry.site is not None and entry.received_at >= since:
+                on = entry.received_at.astimezone(PARIS).date()
+                days = found.setdefault(entry.site, {})
+                days[on] = days.get(on, 0) + 1
+        return found
+
+    def turnover(self, since: datetime, until: datetime) -> tuple[Turnover, ...]:
+        seen = {
+            (event.entry, event.delivery, event.became, event.was is None)
+            for event in self.book.events
+            if since <= event.at < until
+        }
+        counts = Counter(
+            (*self._owner_of(entry, delivery), became, began)
+            for entry, delivery, became, began in seen
+        )
+        return tuple(Turnover(*key, count) for key, count in counts.items())
+
+    def _owner_of(
+        self, entry_id: str, delivery_id: str | None
+    ) -> tuple[FinessET | None, Kind | None]:
+        entry = self.book.entries[entry_id]
+        if delivery_id is None:
+            return entry.site, None
+        (delivery,) = (one for one in entry.deliveries if one.id == delivery_id)
+        return delivery.site or entry.site, delivery.kind
+
+    def room(self) -> Room | None:
+        return self.disk
 
     def tallies(self) -> tuple[Tally, ...]:
         counts = Counter(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dispatcher.core.delivery import Accepted, Order, Receipt
+from dispatcher.core.vitals import PlaceHealth
 from dispatcher.errors import Failed, InDoubt, Refused, Unavailable
 from dispatcher.ports import Copy, Finding, Outcome, Removal
 
@@ -118,6 +119,9 @@ class MemoryQueue:
         job.spooled = False
         self.removed.append(copy)
         return Removal.REMOVED
+
+    def health(self) -> PlaceHealth:
+        return PlaceHealth("" if self.down is None else str(self.down))
 
     def check(self) -> Iterable[Finding]:
         return [Finding("ok", "memory queue")]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
+from dispatcher.core.delivery import Order, Receipt
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Kind
 from dispatcher.errors import InDoubt, Refused, Unavailable
+from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.office import Office, certificates
 from tests.unit.test_printing import office_with, printing
@@ -75,6 +78,29 @@ def test_what_a_folder_answers_is_what_is_counted(
     office.at(str(first_site())).fail_next(when, error)  # type: ignore[arg-type]  # one of both
     office.round().turn()
     assert meter.said == {("folder", word): count for word, count in expected.items()}
+
+
+def test_a_doubt_that_lasts_is_counted_once() -> None:
+    class Unseen(MemoryDestination):
+        hidden = True
+
+        def find(self, order: Order) -> Receipt | None:
+            if self.hidden:
+                raise Unavailable("it cannot be asked now")
+            return super().find(order)
+
+    destination = Unseen()
+    office = Office(destinations={(first_site(), "folder"): destination})
+    destination.fail_next("after", InDoubt("the answer was lost"))
+    meter = counted(office)
+    work = office.round()
+    for _ in range(4):
+        work.turn()
+        office.clock.go(timedelta(hours=1))
+    assert meter.said == {("folder", "in_doubt"): 1}
+    destination.hidden = False
+    work.turn()
+    assert meter.said == {("folder", "in_doubt"): 1, ("folder", "delivered"): 1}
 
 
 def test_a_print_is_counted_at_its_end_and_not_when_cups_took_it() -> None:

@@ -579,6 +579,45 @@ def test_a_mistake_in_a_mailbox_is_told_with_its_place(
             "6:10: alerts.smtp has a username and no password",
             id="alerts without their password",
         ),
+        pytest.param(
+            "alerts: {smtp: {host: h.fr}, from: a@b.c, to: [a+it@b.fr]}",
+            "6:47: alerts would go to SI-DEP or into a watched mailbox",
+            id="alerts into the watched mailbox by a subaddress",
+        ),
+        pytest.param(
+            "alerts: {smtp: {host: h.fr}, from: a@b.fr, to: [c@b.fr]}",
+            "6:36: alerts would bear the address of a watched mailbox",
+            id="alerts from the watched mailbox",
+        ),
+        pytest.param(
+            "alerts: {smtp: {host: h.fr}, to: [c@b.fr]}",
+            "6:1: `alerts.from` is missing",
+            id="alerts without a sender",
+        ),
+        pytest.param(
+            "alerts: {from: a@b.c, to: [c@b.fr]}",
+            "6:1: `alerts.smtp` is missing",
+            id="alerts without a server",
+        ),
+        pytest.param(
+            "alerts: {ping_url: 'http://ping.example/x'}",
+            "6:20: alerts.ping_url: the address is called without TLS",
+            id="a ping in clear",
+        ),
+        pytest.param("alerts: {ping_url: 'ftp://p/x'}", "6:20: alerts.ping_url: ", id="ftp"),
+        pytest.param("alerts: {ping_url: 'https://'}", "6:20: alerts.ping_url: ", id="no host"),
+        pytest.param(
+            "alerts: {ping_url: 'https://a:b@h/x'}", "6:20: alerts.ping_url: ", id="a password"
+        ),
+        pytest.param("alerts: {per_hour: 0}", "6:20: alerts.per_hour: 0 is", id="no mails"),
+        pytest.param("alerts: {disk_share: 0}", "6:22: alerts.disk_share: a", id="no disk"),
+        pytest.param(
+            "alerts: {printer_down: 15}", "6:24: alerts.printer_down: 15", id="no unit"
+        ),
+        pytest.param("alerts: {reports: {at: 7}}", "6:24: alerts.reports.at: a", id="an hour"),
+        pytest.param(
+            "alerts: {reports: {daily: 1}}", "6:27: alerts.reports.daily: this", id="1 for true"
+        ),
     ],
 )
 def test_a_mistake_beside_the_mailboxes_is_told_with_its_place(
@@ -717,20 +756,42 @@ def test_every_problem_is_told_at_once_in_the_files_order_then_the_environments(
     ]
 
 
-# --- what is strange, what is for later --------------------------------------------------
+def test_alerts_through_a_watched_account_are_refused(path: Path) -> None:
+    text = box() + "alerts: {smtp: {host: h.fr, username: A@B.fr}, from: a@b.c, to: [c@b.fr]}\n"
+    environ = {"SIDEP_DISPATCHER__ALERTS__SMTP__PASSWORD": "x"}
+    (problem,) = problems(path, text, environ)
+    assert problem.startswith("6:39: alerts would be sent through a watched mailbox's own")
 
-LATER = """
+
+def test_a_sender_from_the_environment_is_looked_at_as_well(
+    path: Path,
+) -> None:
+    text = box() + "alerts: {smtp: {host: h.fr}, from: a@b.c, to: [c@b.fr]}\n"
+    (problem,) = problems(path, text, {"SIDEP_DISPATCHER__ALERTS__FROM": "a@b.fr"})
+    assert "alerts would bear the address of a watched mailbox" in problem
+
+
+def test_reports_and_a_ping_need_no_mail_server(path: Path) -> None:
+    text = "alerts: {ping_url: 'http://127.0.0.1:8/x', reports: {daily: false, directory: r}}\n"
+    found = load(path, box() + text).alerts
+    assert found is not None
+    assert (found.smtp, found.ping_url) == (None, "http://127.0.0.1:8/x")
+    assert found.reports is not None
+    assert found.reports.directory == path.parent / "r"
+    assert (found.reports.daily, found.reports.weekly) == (False, True)
+    name = "SIDEP_DISPATCHER__ALERTS__REPORTS__WEEKLY"
+    again = load(path, box() + text, {name: "false"}).alerts
+    assert again is not None
+    assert again.reports is not None
+    assert again.reports.weekly is False
+
+
+# --- what is strange ---------------------------------------------------------------------
+
+OUTSIDE = """
 alerts: {smtp: {host: smtp.fr}, from: a@b.fr, to: [it@b.fr]}
 metrics: {listen: "127.0.0.1:9464"}
 """
-
-
-def test_what_this_version_checks_and_does_not_use_is_said_aloud(path: Path) -> None:
-    # The mailbox's own address differs from the recipients'.
-    text = box(TOKEN, "username: box@b.fr") + LATER
-    said = load(path, text).not_in_effect()
-    assert [sentence.split(":")[0] for sentence in said] == ["alerts"]
-    assert load(path, box()).not_in_effect() == ()
 
 
 @pytest.mark.parametrize(("text", "found"), [("50%", 0.5), ("0.25", 0.25), ("100 %", 1.0)])
@@ -742,13 +803,15 @@ def test_a_share_is_written_in_per_cent_or_as_a_number(
     )
 
 
-def test_settings_for_later_are_kept(path: Path) -> None:
-    found = load(path, box(TOKEN, "username: box@b.fr") + LATER)
+def test_settings_of_what_leads_outside_are_kept(path: Path) -> None:
+    found = load(path, box(TOKEN, "username: box@b.fr") + OUTSIDE)
     assert found.alerts is not None
     assert found.metrics is not None
     assert (found.alerts.sender, found.alerts.to) == ("a@b.fr", ("it@b.fr",))
-    assert (found.alerts.smtp.port, found.alerts.smtp.security) == (587, Security.STARTTLS)
-    assert found.alerts.smtp.password() is None
+    smtp = found.alerts.smtp
+    assert smtp is not None
+    assert (smtp.port, smtp.security) == (587, Security.STARTTLS)
+    assert smtp.password() is None
 
 
 @pytest.mark.parametrize(
@@ -804,6 +867,7 @@ def test_the_commented_example_shows_every_key() -> None:
         "RetentionSettings": data["retention"],
         "AlertSettings": data["alerts"],
         "SmtpSettings": data["alerts"]["smtp"],
+        "ReportSettings": data["alerts"]["reports"],
         "BordereauSettings": data["bordereau"],
         "CupsSettings": data["cups"],
         "MetricsSettings": data["metrics"],

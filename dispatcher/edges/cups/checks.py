@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from dispatcher.core.vitals import PlaceHealth
 from dispatcher.edges.cups.jobs import QueueState
 from dispatcher.edges.cups.server import CupsServer, available
 from dispatcher.edges.cups.settings import CupsdConf
@@ -37,6 +39,32 @@ def findings(server: CupsServer, queue: str, options: Mapping[str, str]) -> Iter
     yield from _state(queue, described)
     yield from _options(queue, described, options)
     yield from _settings(text)
+
+
+def health(server: CupsServer, queue: str) -> PlaceHealth:
+    """Return what keeps a queue from printing, in words."""
+    if not available():
+        return PlaceHealth("printing needs pycups, which is not installed")
+    try:
+        state = QueueState.read(server.describe(queue))
+    except Unavailable as error:
+        return PlaceHealth(str(error))
+    if state is None:
+        return PlaceHealth(f"CUPS has no queue {queue}")
+    if not state.accepting:
+        return PlaceHealth(f"the queue {queue} rejects jobs")
+    return PlaceHealth(blocking(state).trouble())
+
+
+def blocking(state: QueueState) -> QueueState:
+    """Return a queue's state without what only warns."""
+    reasons = tuple(reason for reason in state.reasons if not _only_warns(reason))
+    return replace(state, reasons=reasons)
+
+
+def _only_warns(reason: str) -> bool:
+    """Whether a printer goes on all the same (RFC 8011, 5.4.12): toner low, one tray empty."""
+    return reason.endswith("-warning") or "-low" in reason or "-almost-" in reason
 
 
 def _state(queue: str, described: Mapping[str, Any]) -> Iterator[Finding]:

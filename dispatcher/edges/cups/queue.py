@@ -7,8 +7,9 @@ from datetime import datetime
 
 from dispatcher.core.delivery import MAYBE_TWICE, Accepted, Order, Receipt
 from dispatcher.core.routing import Printing
+from dispatcher.core.vitals import PlaceHealth
 from dispatcher.edges.cups.absence import Restart, View
-from dispatcher.edges.cups.checks import findings
+from dispatcher.edges.cups.checks import findings, health
 from dispatcher.edges.cups.jobs import Job, Reference, half_known, verdict
 from dispatcher.edges.cups.server import CupsServer, Unreachable
 from dispatcher.edges.cups.settings import CupsdConf
@@ -266,6 +267,10 @@ class CupsQueue:
     def check(self) -> Iterable[Finding]:
         """Return what IT should know of the server and the queue; see `Destination.check`."""
         return findings(self._server, self._queue, options_of(self._printing))
+
+    def health(self) -> PlaceHealth:
+        """See `Destination.health`: paper, toner, a stopped queue, a server that is down."""
+        return health(self._server, self._queue)
 
 
 def options_of(printing: Printing) -> dict[str, str]:

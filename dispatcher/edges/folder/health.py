@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from dispatcher.core.vitals import PlaceHealth, Room
 from dispatcher.edges.folder.names import is_part
 from dispatcher.edges.folder.opened import OpenFolder
 from dispatcher.ports import Finding
@@ -29,6 +30,19 @@ def findings(directory: Path, folder: OpenFolder) -> Iterator[Finding]:
         yield Finding("warning", f"{directory}: few inodes are free", "Remove small files.")
     yield from _rights(directory, os.fstat(folder.fd).st_mode)
     yield from _strange(directory, folder)
+
+
+def health(directory: Path, folder: OpenFolder) -> PlaceHealth:
+    """Return whether it takes documents, and its room. Raises OSError like `findings`."""
+    volume = os.fstatvfs(folder.fd)
+    problem = _not_writable(directory, folder, volume)
+    size = volume.f_frsize
+    # What only root may use is not there for the service: `df` counts like this.
+    usable = volume.f_blocks - volume.f_bfree + volume.f_bavail
+    room = Room(
+        volume.f_bavail * size, usable * size, free_files=volume.f_favail, files=volume.f_files
+    )
+    return PlaceHealth("" if problem is None else problem.what, room)
 
 
 def _not_writable(

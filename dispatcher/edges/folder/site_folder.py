@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from dispatcher.core.delivery import Order, Receipt
+from dispatcher.core.vitals import PlaceHealth
 from dispatcher.edges.folder import faults, removing
 from dispatcher.edges.folder.group import Group, Listing
-from dispatcher.edges.folder.health import findings
+from dispatcher.edges.folder.health import findings, health
 from dispatcher.edges.folder.mounts import MountMemory, MountTables, ensure_mounted
 from dispatcher.edges.folder.names import candidates, reference_of
 from dispatcher.edges.folder.opened import OpenFolder
@@ -147,6 +148,17 @@ class SiteFolder:
             return (Finding("problem", str(cause), cause.hint),)
         except (Unavailable, Refused) as cause:
             return (Finding("problem", str(cause), cause.hint),)
+
+    def health(self) -> PlaceHealth:
+        """See `Destination.health`."""
+        try:
+            with self._open() as folder:
+                self._mounted()
+                return health(self._directory, folder)
+        except OSError as error:
+            return PlaceHealth(str(faults.cannot_look(self._directory, error)))
+        except (Unavailable, Refused) as cause:
+            return PlaceHealth(str(cause))
 
     def _attempt(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
         try:

@@ -181,6 +181,8 @@ class ImapMailbox:
     def _connect(self) -> None:
         self._drop()
         reached = reach(self._account, self._limits, self._clock.now(), tell=lambda _: None)
+        # What has ended already may be why the login fails: known all the same.
+        self._endings = endings(reached)
         try:
             self._client, logged_in = enter(reached, self._limits)
         except BaseException:

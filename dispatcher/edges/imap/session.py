@@ -70,14 +70,14 @@ def read_files(account: Account) -> None:
         tls_context(account, own)
 
 
-def endings(reached: Reached, logged_in: LoggedIn) -> tuple[Ending, ...]:
-    """Return what this login rests on and somebody must renew in time."""
+def endings(reached: Reached, logged_in: LoggedIn | None = None) -> tuple[Ending, ...]:
+    """Return what this login rests on and somebody must renew in time, as far as is known."""
     found = []
     if reached.own is not None:
         found.append(Ending("client certificate", reached.own.ends_at))
     if reached.server_ends_at is not None:
         found.append(Ending("server certificate", reached.server_ends_at))
-    life = logged_in.token
+    life = None if logged_in is None else logged_in.token
     if life is not None and life.lasts(reached.now) > _LASTING:
         found.append(Ending("token", life.ends_at))
     return tuple(found)

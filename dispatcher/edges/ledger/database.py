@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
+from dispatcher.core.vitals import Room
 from dispatcher.errors import (
     ConfigInvalid,
     DispatcherError,
@@ -214,3 +216,19 @@ def _constraint(name: str, words: str) -> DispatcherError:
         return NotNow("the ledger drew an id that is taken; nothing was recorded")
     # Constraint messages name columns and our own triggers' sentences, never values.
     return InvariantBroken(f"the ledger refuses: {words} ({name})")
+
+
+def room_of(directory: Path) -> Room | None:
+    """Return how full the disk below a directory is; None: it cannot be asked."""
+    try:
+        volume = os.statvfs(directory)
+    except OSError:
+        return None
+    # What only root may use is not there for the service: `df` counts like this.
+    usable = volume.f_blocks - volume.f_bfree + volume.f_bavail
+    return Room(
+        volume.f_bavail * volume.f_frsize,
+        usable * volume.f_frsize,
+        free_files=volume.f_favail,
+        files=volume.f_files,
+    )

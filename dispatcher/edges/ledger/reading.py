@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from itertools import groupby, islice
 from typing import Any, Final, TypeVar
 
@@ -33,6 +33,8 @@ from dispatcher.core.ledger import (
     State,
 )
 from dispatcher.core.message import MessageRef
+from dispatcher.core.paris import PARIS
+from dispatcher.core.report import Turnover
 from dispatcher.core.routing import Kind
 from dispatcher.core.vitals import Tally
 from dispatcher.edges.ledger import rows
@@ -41,6 +43,7 @@ from dispatcher.edges.ledger.schema import (
     COUNTER,
     DELIVERY,
     ENTRY,
+    EVENT,
     FOREIGN,
     OPENING,
     TRAIL,
@@ -291,6 +294,57 @@ def tallies(connection: Connection) -> list[Tally]:
         Tally(FinessET(site), target, Kind(kind), DeliveryState(state), count)
         for site, target, kind, state, count in connection.execute(query)
     ]
+
+
+# --- what happened, counted
+
+_HOUR: Final = len("2026-11-27T09")
+
+
+def arrivals(connection: Connection, since: datetime) -> dict[FinessET, dict[date, int]]:
+    """Return how many messages of each site were received on each day in Paris."""
+    # Paris is whole hours away from UTC, so that an hour lies in one of its days.
+    hour = func.substr(ENTRY.c.received_at, 1, _HOUR)
+    query = (
+        select(ENTRY.c.site, hour, func.count())
+        .where(ENTRY.c.site.is_not(None), ENTRY.c.received_at >= rows.stored_time(since))
+        .group_by(ENTRY.c.site, hour)
+    )
+    found: dict[FinessET, dict[date, int]] = {}
+    for site, begins, count in connection.execute(query):
+        on = datetime.fromisoformat(f"{begins}:00+00:00").astimezone(PARIS).date()
+        days = found.setdefault(FinessET(site), {})
+        days[on] = days.get(on, 0) + count
+    return found
+
+
+def turnover(connection: Connection, since: datetime, until: datetime) -> Iterator[Turnover]:
+    """Yield what came to which state in that time, messages and deliveries."""
+    during = (EVENT.c.at >= rows.stored_time(since)) & (EVENT.c.at < rows.stored_time(until))
+    began = EVENT.c.was.is_(None)
+    messages = (
+        select(ENTRY.c.site, EVENT.c.became, began, func.count(EVENT.c.entry_id.distinct()))
+        .join_from(EVENT, ENTRY, ENTRY.c.id == EVENT.c.entry_id)
+        .where(during, EVENT.c.delivery_id.is_(None))
+        .group_by(ENTRY.c.site, EVENT.c.became, began)
+    )
+    for site, became, first, count in connection.execute(messages):
+        yield Turnover(_site(site), None, State(became), bool(first), count)
+    deliveries = (
+        select(
+            DELIVERY.c.site, DELIVERY.c.kind, EVENT.c.became, began,
+            func.count(EVENT.c.delivery_id.distinct()),
+        )
+        .join_from(EVENT, DELIVERY, DELIVERY.c.id == EVENT.c.delivery_id)
+        .where(during)
+        .group_by(DELIVERY.c.site, DELIVERY.c.kind, EVENT.c.became, began)
+    )  # fmt: skip
+    for site, kind, became, first, count in connection.execute(deliveries):
+        yield Turnover(_site(site), Kind(kind), DeliveryState(became), bool(first), count)
+
+
+def _site(number: str | None) -> FinessET | None:
+    return None if number is None else FinessET(number)
 
 
 # --- deletion at the term

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +18,9 @@ from dispatcher.core.certificate import ContentKey
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Act, Balance, Entry, Event, Identity, Place, Refusals, State
 from dispatcher.core.message import MessageRef
+from dispatcher.core.report import Turnover
 from dispatcher.core.rulebook import Change, RulesState
-from dispatcher.core.vitals import Tally
+from dispatcher.core.vitals import Room, Tally
 from dispatcher.edges.ledger import birth, kept, likeness, reading, rows
 from dispatcher.edges.ledger.database import (
     LOG_BYTES,
@@ -28,6 +29,7 @@ from dispatcher.edges.ledger.database import (
     path_of,
     reading_engine,
     rewrite,
+    room_of,
     writing_engine,
 )
 from dispatcher.edges.ledger.inspection import flaws, last_event, trail_flaw
@@ -347,6 +349,20 @@ class SqlLedger:
         """See `ports.Ledger.balance`."""
         with self._reading() as connection:
             return reading.balance(connection)
+
+    def arrivals(self, since: datetime) -> Mapping[FinessET, Mapping[date, int]]:
+        """See `ports.Ledger.arrivals`."""
+        with self._reading() as connection:
+            return reading.arrivals(connection, since)
+
+    def turnover(self, since: datetime, until: datetime) -> tuple[Turnover, ...]:
+        """See `ports.Ledger.turnover`."""
+        with self._reading() as connection:
+            return tuple(reading.turnover(connection, since, until))
+
+    def room(self) -> Room | None:
+        """See `ports.Ledger.room`."""
+        return room_of(self._path.parent)
 
     def tallies(self) -> tuple[Tally, ...]:
         """See `ports.Ledger.tallies`."""
