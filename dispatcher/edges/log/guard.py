@@ -28,6 +28,7 @@ _ID: Final = re.compile(r"[a-z2-7]{10}", re.ASCII)
 _SITE: Final = re.compile(r"([0-9][0-9A-Z][0-9]{7})?", re.ASCII)
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]{0,59}", re.ASCII)
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_PERIOD: Final = re.compile(r"[0-9]{4}-([0-9]{2}-[0-9]{2}|W[0-9]{2})", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{6,64}", re.ASCII)
 _PLACE: Final = re.compile(r"(in [a-z0-9_.]+:[\w<>]+:[0-9]+)?", re.ASCII)
 
@@ -82,6 +83,7 @@ NUMBER: Final = Shape("a number", _is_number)
 FLAG: Final = Shape("true or false", lambda value: isinstance(value, bool))
 TIME: Final = Shape("a time, ISO 8601 with its zone", _is_time)
 DAY: Final = Shape("a date, ISO 8601", _matches(_DAY))
+PERIOD: Final = Shape("a date, or a week such as 2026-W48", _matches(_PERIOD))
 ID: Final = Shape("an id of `list`", _matches(_ID))
 IDS: Final = Shape("ids of `list`", _all(_matches(_ID)))
 SITE: Final = Shape("a FINESS ET", _matches(_SITE))
@@ -124,7 +126,7 @@ KEYS: Final[Mapping[str, Shape]] = MappingProxyType(
         "mails": NUMBER,
         "part": NAME,
         "percent": NUMBER,
-        "period": WORD,
+        "period": PERIOD,
         "place": PLACE,
         "problems": TEXTS,
         "reason": WORD,
