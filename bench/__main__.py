@@ -1,36 +1,54 @@
-"""Every case, one after the other, and the page: `python -m bench`, `python -m bench --quick`.
+"""Every case, one after the other, and the page: `make bench`, or `python -m bench`.
 
-The default takes a quarter of an hour on two cores; `--full` is what a release should run.
+The default takes a quarter of an hour on two cores with nothing else running;
+`make bench BENCH=--full` an hour; `--short` five minutes, `--quick` only shows that it works.
+The page says what was used.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from bench import arrival, large, page, resting, settled, throughput
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of everything: messages near and `far`, repeats, seconds of rest, lines."""
+
+    messages: int
+    far: int
+    repeats: int
+    arrivals: int
+    settled: tuple[int, ...]
+    resting: int
+    seconds: float
+    lines: int
+
+
+SIZES: Final[Mapping[str, Size]] = {
+    "quick": Size(150, 100, 2, 10, (1_000, 5_000), 300, 20, 10_000),
+    "short": Size(300, 150, 5, 40, (1_000, 10_000, 50_000), 1_000, 30, 100_000),
+    "usual": Size(1_500, 400, 5, 100, (1_000, 10_000, 50_000), 5_000, 40, 100_000),
+    "full": Size(10_000, 2_000, 5, 200, (1_000, 10_000, 50_000), 10_000, 3_600, 100_000),
+}
 
 
 def main() -> None:
     """Run everything and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="see that it works: two minutes")
-    parser.add_argument("--full", action="store_true", help="10,000 messages as well: an hour")
-    asked = parser.parse_args()
+    for name in SIZES:
+        parser.add_argument(f"--{name}", action="store_const", const=name, dest="size")
+    size = SIZES[parser.parse_args().size or "usual"]
     ways = tuple(throughput.WAYS)
-    if asked.quick:
-        throughput.measure(messages=200, far=100, repeats=2, ways=ways)
-        arrival.measure(messages=20, burst=5)
-        settled.measure([1_000, 5_000])
-        resting.measure(messages=300, seconds=20)
-        large.measure(lines=10_000, repeats=2)
-    else:
-        messages = 10_000 if asked.full else 2_000
-        far = 2_000 if asked.full else 500
-        throughput.measure(messages=messages, far=far, repeats=5, ways=ways)
-        arrival.measure(messages=200, burst=20)
-        settled.measure([1_000, 10_000, 50_000])
-        resting.measure(messages=10_000, seconds=60)
-        large.measure(lines=100_000, repeats=5)
+    throughput.measure(messages=size.messages, far=size.far, repeats=size.repeats, ways=ways)
+    arrival.measure(messages=size.arrivals, burst=20)
+    settled.measure(size.settled)
+    resting.measure(messages=size.resting, seconds=size.seconds)
+    large.measure(lines=size.lines, repeats=size.repeats)
     page.write()
 
 

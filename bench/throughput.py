@@ -20,6 +20,7 @@ from bench.ground import Ground, RoomyDovecot, directory, fill, unmark
 from bench.letters import DOCUMENT_BYTES, letters, sites
 from bench.line import line
 from bench.results import Result, Series, at_least
+from bench.serving import compiled
 from tests.servers.dovecot import Bal
 
 _MILLISECONDS: Final = 1000
@@ -74,6 +75,7 @@ class Race:
                 check=False,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                env=compiled(),
             )
         if ended.returncode:
             raise SystemExit(f"{module}:\n{log.read_text(errors='replace')[-2000:]}")

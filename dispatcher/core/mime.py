@@ -26,6 +26,7 @@ BEYOND_LIMITS: Final = "larger, deeper or with more parts than the limits: not r
 _HEADER_END: Final = re.compile(rb"(?:\A|\r?\n)\r?\n")
 _FIRST_FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:")
 _MBOX_LINE: Final = re.compile(rb">?From [^\n]*\n")
+_DELIMITER_END: Final = re.compile(rb"(--)?[ \t]*+(?=\r?\n|\r?\Z)")
 _TYPE: Final = re.compile(r"[!#$&^_.+a-z0-9-]+/[!#$&^_.+a-z0-9-]+")
 
 
@@ -96,21 +97,32 @@ def _parts(whole: Entity, oddities: list[str]) -> list[Entity]:
         oddities.append("a multipart without a boundary")
         return []
     body = b"\n" + whole.body
-    delimiter = re.compile(
-        rb"\n--" + re.escape(boundary.encode("utf-8")) + rb"(--)?[ \t]*+(?=\r?\n|\r?\Z)"
-    )
+    delimiters = _delimiters(body, b"\n--" + boundary.encode("utf-8"))
     default = "message/rfc822" if whole.content_type == "multipart/digest" else "text/plain"
     parts: list[Entity] = []
     begin = -1
-    for found in delimiter.finditer(body):
+    for start, end, closing in delimiters:
         if begin >= 0:
-            parts.append(_part(body[begin : found.start()], default))
-        begin = found.end()
+            parts.append(_part(body[begin:start], default))
+        begin = end
         # One more than the limit shows the caller that the limit was passed.
-        if found[1] or len(parts) > PART_LIMIT:
+        if closing or len(parts) > PART_LIMIT:
             return parts
     oddities.append("the closing boundary is missing")
     return [*parts, _part(body[begin:], default)] if begin >= 0 else parts
+
+
+def _delimiters(body: bytes, marker: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Yield where each delimiter begins and ends, and whether it is the closing one.
+
+    Not by an expression of its own for each message: making one costs more than this.
+    """
+    start = body.find(marker)
+    while start >= 0:
+        found = _DELIMITER_END.match(body, start + len(marker))
+        if found:
+            yield start, found.end(), found[1] is not None
+        start = body.find(marker, found.end() if found else start + 1)
 
 
 def _part(between: bytes, default: str) -> Entity:

@@ -22,6 +22,9 @@ UNDATED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FLAGS: Final = re.compile(
     rb'"(?:[^"\\]|\\.)*"|\bFLAGS \((?P<flags>[^()]*)\)', re.IGNORECASE | re.DOTALL
 )
+_PLAIN_BODY: Final = re.compile(
+    rb"([0-9]{1,10}) \(UID ([0-9]{1,10}) FLAGS \(([^()\"]*)\) BODY\[\] \{[0-9]{1,10}\}"
+)
 _STATUS_CODE: Final = re.compile(rb"\[([A-Z-]+)(?: ([^\]]*))?\]", re.IGNORECASE)
 _PERMANENT_FLAGS: Final = re.compile(rb"\[PERMANENTFLAGS \(([^()]*)\)\]", re.IGNORECASE)
 _DATE: Final = re.compile(
@@ -206,6 +209,19 @@ def _split(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
 
 
 def _item(pieces: Sequence[Piece]) -> Item:
+    """Read one response: quickly where it is as nearly all are, else by the library."""
+    head = pieces[0]
+    if len(pieces) == 2 and isinstance(head, tuple) and pieces[1] == b")":  # noqa: PLR2004
+        quick = _PLAIN_BODY.fullmatch(head[0])
+        if quick:
+            number, uid, flags = quick.groups()
+            words = (word.decode("ascii", "replace") for word in flags.split())
+            return Item(int(number), int(uid), {b"BODY[]": head[1]}, frozenset(words))
+    return carefully(pieces)
+
+
+def carefully(pieces: Sequence[Piece]) -> Item:
+    """Read one response by the library's grammar, whatever it holds."""
     flags: set[str] = set()
 
     def cut(match: re.Match[bytes]) -> bytes:
