@@ -19,7 +19,7 @@ from dispatcher.ports import Apart, Clock, Destination, Inspector, Ledger, Meter
 class FindDestination(Protocol):
     """Finds the place behind a site and the name of one of its targets."""
 
-    def __call__(self, site: FinessET, name: str, rules: str = "") -> Destination | None:
+    def __call__(self, site: FinessET, name: str, rules: str = "", /) -> Destination | None:
         """Return it by the rules of this digest (empty: those in force); None: no such target.
 
         Rules that are not known any more are those in force.
