@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +22,7 @@ from dispatcher.core.judging import Limits
 from dispatcher.core.routing import Kind, Printing, Rules, Target
 from dispatcher.core.rulebook import Draft
 from dispatcher.core.vitals import Credential
-from dispatcher.edges import cups, expiry, log, token
+from dispatcher.edges import cups, log, token
 from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.beacon import HttpBeacon
 from dispatcher.edges.clock import SystemClock
@@ -40,6 +39,7 @@ from dispatcher.ports import (
     Alerts,
     Destination,
     Door,
+    Ending,
     Finding,
     Health,
     Mailbox,
@@ -83,14 +83,12 @@ _READINGS: Final = 100
 class Configuration:
     """Both files. `draft` is routing.yaml as it was found, `rules` what is to be gone by.
 
-    These differ only where a file with mistakes was allowed: see `configuration`. `tokens`
-    is where logins note when a token that lasts will end, by mailbox.
+    These differ only where a file with mistakes was allowed: see `configuration`.
     """
 
     settings: Settings
     rules: Rules
     draft: Draft
-    tokens: dict[str, datetime] = field(default_factory=dict)
 
 
 def configuration(
@@ -330,9 +328,7 @@ WithKeyword = tuple[Mailbox, str | None]
 
 def mailboxes(chosen: Configuration) -> list[Mailbox]:
     """Return every mailbox of the settings, not yet connected."""
-    return [
-        _mailbox(name, one, chosen.tokens) for name, one in chosen.settings.mailboxes.items()
-    ]
+    return [_mailbox(name, one) for name, one in chosen.settings.mailboxes.items()]
 
 
 def daily_lists(
@@ -364,7 +360,11 @@ def alerts(chosen: Configuration) -> Alerts | None:
     return SmtpAlerts(account)
 
 
-def errands(chosen: Configuration, desk: Desk) -> list[Errand]:
+Endings = Callable[[], Mapping[str, tuple[Ending, ...]]]
+"""Answers what each mailbox's last login rests on and when it ends."""
+
+
+def errands(chosen: Configuration, desk: Desk, endings: Endings) -> list[Errand]:
     """Return what a service does beside the mailboxes to be watched over from outside."""
     settings, names = chosen.settings.alerts, tuple(chosen.settings.mailboxes)
     if settings is None:
@@ -378,7 +378,7 @@ def errands(chosen: Configuration, desk: Desk) -> list[Errand]:
             Herald(desk, way, per_hour=settings.per_hour),
             places,
             limits=Limits(settings.printer_down, settings.disk_share),
-            credentials=partial(_credentials, chosen),
+            credentials=partial(_credentials, endings),
         )
         found += [Errand(places.turn, _PLACES), Errand(watchman.turn, _LOOKS)]
     reports = settings.reports
@@ -392,25 +392,11 @@ def errands(chosen: Configuration, desk: Desk) -> list[Errand]:
     return found
 
 
-def _credentials(chosen: Configuration) -> Iterator[Credential]:
-    """Yield what opens a mailbox and ends by itself."""
-    for name, mailbox in chosen.settings.mailboxes.items():
-        path = mailbox.client_certificate
-        ends_at = None if path is None else expiry.certificate_ends_at(path)
-        if ends_at is not None:
-            yield Credential(name, "certificate", ends_at)
-    for name, ends_at in dict(chosen.tokens).items():
-        yield Credential(name, "token", ends_at)
-
-
-def _token(name: str, command: Sequence[str], seen: dict[str, datetime]) -> str:
-    """Return a fresh token; note when it ends, if it is one that lasts."""
-    found = token.run(command)
-    ends_at = expiry.token_ends_at(found)
-    seen.pop(name, None)
-    if ends_at is not None:
-        seen[name] = ends_at
-    return found
+def _credentials(endings: Endings) -> Iterator[Credential]:
+    """Yield what the mailboxes' last logins rest on and ends by itself."""
+    for name, found in endings().items():
+        for one in found:
+            yield Credential(name, one.what, one.ends_at)
 
 
 def _drawn(page: Bordereau) -> bytes:
@@ -507,14 +493,14 @@ class _Mounts:
 def try_mailbox_files(chosen: Configuration) -> Iterator[Finding]:
     """Yield what is to be said of each mailbox without the network."""
     for name, one in chosen.settings.mailboxes.items():
-        yield try_files(_account(name, one, chosen.tokens))
+        yield try_files(_account(name, one))
 
 
-def _mailbox(name: str, settings: MailboxSettings, tokens: dict[str, datetime]) -> Mailbox:
-    return ImapMailbox(_account(name, settings, tokens), CLOCK)
+def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
+    return ImapMailbox(_account(name, settings), CLOCK)
 
 
-def _account(name: str, settings: MailboxSettings, tokens: dict[str, datetime]) -> Account:
+def _account(name: str, settings: MailboxSettings) -> Account:
     return Account(
         name=name,
         host=settings.host,
@@ -527,9 +513,7 @@ def _account(name: str, settings: MailboxSettings, tokens: dict[str, datetime]) 
         client_key=settings.client_key,
         client_passphrase=settings.client_passphrase,
         proxy=_proxy(settings),
-        token=partial(_token, name, settings.token_command, tokens)
-        if settings.token_command
-        else None,
+        token=partial(token.run, settings.token_command) if settings.token_command else None,
         folder=settings.folder,
         watch=settings.watch.value,
         poll_interval=settings.poll_interval.total_seconds(),

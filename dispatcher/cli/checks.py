@@ -162,10 +162,10 @@ def _answered(ended: Ended[list[Finding]] | None) -> Sequence[Finding]:
 
 def _looked_at(look_at: wiring.LookAt, target: Target, jobs: Jobs) -> list[Finding]:
     destination = look_at(target)
-    return [*destination.check(), *_spooled(destination, target, jobs)]
+    return [*destination.check(), *_spooled(destination, jobs)]
 
 
-def _spooled(destination: Destination, target: Target, jobs: Jobs) -> Iterator[Finding]:
+def _spooled(destination: Destination, jobs: Jobs) -> Iterator[Finding]:
     try:
         kept = left_at(destination, jobs)
     except DispatcherError:
@@ -174,8 +174,8 @@ def _spooled(destination: Destination, target: Target, jobs: Jobs) -> Iterator[F
         yield Finding(
             "warning",
             f"CUPS still keeps the documents of {len(kept)} ended print(s)",
-            "Write `PreserveJobFiles No` in cupsd.conf and restart CUPS; remove what lies "
-            f"there: `cancel -x JOB` for each job of `lpstat -W completed -o {target.place}`.",
+            "Write `PreserveJobFiles No` in cupsd.conf and restart CUPS, which also removes "
+            "what lies there.",
         )
 
 

@@ -92,7 +92,7 @@ def serve(
     loops = _loops(desk, mailboxes, pulses)
     keeper = Keeper(desk, pulses, supervisor)
     lists = wiring.daily_lists(chosen, desk, wake=loops.wake)
-    schedule = Schedule(desk, loops, lists, wiring.errands(chosen, desk))
+    schedule = Schedule(desk, loops, lists, wiring.errands(chosen, desk, loops.endings))
     loops.start()
     keeper.start()
     shown = _shown(

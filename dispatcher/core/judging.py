@@ -183,7 +183,11 @@ def _credential(ending: tuple[Credential, int]) -> Alarm:
     )
 
 
-_WHAT: Final = {"certificate": "Le certificat client TLS", "token": "Le jeton de connexion"}
+_WHAT: Final = {
+    "client certificate": "Le certificat client TLS",
+    "server certificate": "Le certificat TLS du serveur",
+    "token": "Le jeton de connexion",
+}
 
 
 # --- places

@@ -168,6 +168,19 @@ def test_every_reason_for_holding_has_an_entry() -> None:
     assert entries("Motifs · Reasons for holding") == [reason.value for reason in HoldReason]
 
 
+def test_troubleshooting_leads_to_every_alert_and_every_reason() -> None:
+    linked = re.findall(r"\]\((alerts|reasons)\.md#([a-z-]+)\)", page("depannage.md"))
+    alerts = [word for file, word in linked if file == "alerts" and word != "in-english"]
+    assert alerts == [kind.value for kind in AlarmKind]
+    assert [word for file, word in linked if file == "reasons"] == [
+        reason.value for reason in HoldReason
+    ]
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
 def test_every_state_has_an_entry() -> None:
     assert entries("États · States") == [state.value for state in State]
 

@@ -1,26 +1,19 @@
-"""The dead man's switch is called over HTTP; tokens and certificates tell their end."""
+"""The dead man's switch is called over HTTP."""
 
 from __future__ import annotations
 
-import base64
 import http.server
-import json
 import socket
-import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from dispatcher.edges.beacon import HttpBeacon
-from dispatcher.edges.expiry import certificate_ends_at, token_ends_at
 from dispatcher.errors import Unavailable
-from tests.servers.authority import Authority
 
 
 class Web(http.server.ThreadingHTTPServer):
@@ -102,42 +95,3 @@ def test_a_silent_server_is_left_in_time() -> None:
 # --- what ends by itself
 
 NOW = datetime(2026, 11, 27, 9, 30, tzinfo=UTC)
-
-
-def token(**claims: object) -> str:
-    parts = [{"alg": "none"}, claims]
-    texts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts]
-    return ".".join([*(text.rstrip("=") for text in texts), "sig"])
-
-
-def test_a_certificate_tells_its_end(tmp_path: Path) -> None:
-    certificate, key = Authority(tmp_path / "authority").client("lbm")
-    command = ["openssl", "x509", "-noout", "-enddate", "-in", str(certificate)]
-    said = subprocess.run(command, capture_output=True, check=True, text=True).stdout
-    seconds = ssl.cert_time_to_seconds(said.strip().removeprefix("notAfter="))
-    assert certificate_ends_at(certificate) == datetime.fromtimestamp(seconds, UTC)
-    assert certificate_ends_at(key) is None
-    assert certificate_ends_at(tmp_path / "missing.pem") is None
-
-
-def test_a_token_that_lasts_tells_its_end() -> None:
-    end = NOW + timedelta(days=90)
-    assert token_ends_at(token(iat=NOW.timestamp(), exp=end.timestamp())) == end
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        token(iat=NOW.timestamp(), exp=NOW.timestamp() + 300),
-        token(exp=NOW.timestamp()),
-        token(iat="yesterday", exp=[]),
-        token(iat=0, exp=10**30),
-        "opaque",
-        "a.b.c",
-        "a.é.c",
-        "",
-    ],
-    ids=["5 minutes", "no iat", "no numbers", "far away", "opaque", "dots", "accents", "none"],
-)
-def test_any_other_token_has_no_end_worth_telling(text: str) -> None:
-    assert token_ends_at(text) is None

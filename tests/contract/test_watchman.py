@@ -22,9 +22,8 @@ from dispatcher.core.routing import Kind, Printing, Site, Target
 from dispatcher.core.vitals import Credential
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer
-from dispatcher.edges.expiry import certificate_ends_at
 from dispatcher.edges.folder import SiteFolder
-from dispatcher.edges.imap import Account, ImapMailbox
+from dispatcher.edges.imap import Account, ImapMailbox, own_tls
 from dispatcher.edges.ledger import SqlLedger
 from dispatcher.edges.smtp import SmtpAccount, SmtpAlerts
 from dispatcher.errors import LoginRefused, Unavailable
@@ -239,9 +238,12 @@ def test_a_purge_that_a_brake_stops(watch: Watch, office: Office) -> None:
 
 
 def test_a_client_certificate_that_nears_its_end(watch: Watch, tmp_path: Path) -> None:
-    authority = Authority(tmp_path / "authority")
-    ends_at = certificate_ends_at(authority.client("lbm")[0])
-    assert ends_at is not None
+    certificate, key = Authority(tmp_path / "authority").client("lbm")
+    own = own_tls.load(
+        Account("lbm", "h", 993, "u", client_certificate=certificate, client_key=key)
+    )
+    assert own is not None
+    ends_at = own.ends_at
     office = watch.office
 
     def left(span: timedelta) -> None:
@@ -249,7 +251,7 @@ def test_a_client_certificate_that_nears_its_end(watch: Watch, tmp_path: Path) -
         watch.begin()
         watch.checked()
 
-    watch.credentials = [Credential("lbm", "certificate", ends_at)]
+    watch.credentials = [Credential("lbm", "client certificate", ends_at)]
     left(29 * DAY)
     watch.assert_told("ALERTE", "credential-ends")
     left(20 * DAY)
@@ -260,7 +262,7 @@ def test_a_client_certificate_that_nears_its_end(watch: Watch, tmp_path: Path) -
     watch.assert_told("TOUJOURS EN COURS", "credential-ends")
     left(12 * HOUR)
     watch.assert_told("AGGRAVATION", "credential-ends")
-    watch.credentials = [Credential("lbm", "certificate", ends_at + 365 * DAY)]
+    watch.credentials = [Credential("lbm", "client certificate", ends_at + 365 * DAY)]
     watch.checked()
     watch.assert_told("RÉTABLI", "credential-ends")
 

@@ -61,7 +61,7 @@ def disk(percent: int) -> Vitals:
 
 
 def credential(left: timedelta) -> Vitals:
-    return replace(GOOD, credentials=(Credential("lbm", "certificate", NOW + left),))
+    return replace(GOOD, credentials=(Credential("lbm", "client certificate", NOW + left),))
 
 
 def deadline(left: timedelta) -> Vitals:
@@ -86,8 +86,10 @@ RAISED = [
         box(oldest=Oldest("abc", NOW - 30 * MINUTE)), K.OLDEST_UNSETTLED, "lbm", id="old"
     ),
     pytest.param(box(refused_at=NOW, refusals=1), K.LOGIN_REFUSED, "lbm", id="login"),
-    pytest.param(credential(59 * DAY), K.CREDENTIAL_ENDS, "lbm certificate", id="60 days"),
-    pytest.param(credential(-DAY), K.CREDENTIAL_ENDS, "lbm certificate", id="it ended"),
+    pytest.param(
+        credential(59 * DAY), K.CREDENTIAL_ENDS, "lbm client certificate", id="60 days"
+    ),
+    pytest.param(credential(-DAY), K.CREDENTIAL_ENDS, "lbm client certificate", id="it ended"),
     pytest.param(
         place(Kind.PRINT, "paper jam", 15 * MINUTE), K.PRINTER_DOWN, f"{SITE}/accueil", id="jam"
     ),
