@@ -10,8 +10,13 @@ from typing import Final
 
 import structlog
 from watchdog.events import (
-    FileClosedNoWriteEvent,
-    FileOpenedEvent,
+    DirDeletedEvent,
+    DirModifiedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
     FileSystemEvent,
     FileSystemEventHandler,
 )
@@ -20,8 +25,17 @@ from watchdog.observers.api import BaseObserver
 
 _log = structlog.get_logger(__name__)
 
-# Reading is no change; our own would otherwise wake us for ever.
-_READING: Final = (FileOpenedEvent, FileClosedNoWriteEvent)
+# Reading is no change: our own would wake us for ever, and a directory that others read
+# all the time would cost a core, so the kernel is not even asked for it (inotify(7)).
+_CHANGES: Final = [
+    DirDeletedEvent,
+    DirModifiedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+]
 
 Places = tuple[tuple[str, int, int], ...]
 """Directories by path, device and inode: the same path may be another directory by now."""
@@ -56,7 +70,7 @@ class FileWatch(FileSystemEventHandler):
         observer.daemon = True
         try:
             for directory, _, _ in places:
-                observer.schedule(self, directory)
+                observer.schedule(self, directory, event_filter=_CHANGES)
             observer.start()
         except OSError as error:
             # Too many watches on this machine, or a directory that has just gone.
@@ -73,10 +87,9 @@ class FileWatch(FileSystemEventHandler):
             observer.stop()
             observer.join(1.0)
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
+    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - watchdog's
         """Tell of a change in one of the directories. Called by watchdog."""
-        if not isinstance(event, _READING):
-            self._changed()
+        self._changed()
 
     def _places(self) -> Places:
         found = {}

@@ -6,9 +6,10 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
-from watchdog.events import FileClosedNoWriteEvent, FileModifiedEvent, FileOpenedEvent
+from watchdog.events import FileSystemEvent
 
 from dispatcher.edges.watch import FileWatch
 
@@ -86,9 +87,27 @@ def test_a_directory_made_anew_is_heard_of_after_a_renewal(watched: Watched) -> 
     assert watched.hears()
 
 
-def test_reading_it_is_no_change(watched: Watched) -> None:
-    for event in (FileOpenedEvent("x"), FileClosedNoWriteEvent("x")):
-        watched.watch.on_any_event(event)
-    assert not watched.told.is_set()
-    watched.watch.on_any_event(FileModifiedEvent("x"))
-    assert watched.told.is_set()
+class Listing(FileWatch):
+    """Keeps the kind of everything that the kernel told of."""
+
+    kinds: ClassVar[list[str]] = []
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        self.kinds.append(event.event_type)
+        super().on_any_event(event)
+
+
+def test_reading_it_is_no_change_and_the_kernel_does_not_tell_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "routing.yaml"
+    path.write_text("a", encoding="utf-8")
+    told = threading.Event()
+    watch = Listing(path, told.set)
+    watch.start()
+    try:
+        for _ in range(100):
+            path.read_bytes()
+        path.write_text("b", encoding="utf-8")
+        assert told.wait(DEADLINE)
+    finally:
+        watch.stop()
+    assert set(watch.kinds) <= {"modified", "closed"}
