@@ -18,6 +18,7 @@ import pytest
 
 from dispatcher.simulator import scenario
 from tests.acceptance.laboratory import until
+from tests.acceptance.monitoring import Monitoring, free_port
 from tests.architecture.generate import ROOT
 from tests.packaging.debian import Debian
 from tests.servers.dovecot import Bal
@@ -176,10 +177,13 @@ def test_a_booted_debian_runs_the_service_inside_its_walls(
         debian.run("systemctl", "start", UNIT)
         assert shown(debian, "ActiveState") == "inactive", "it waits for its configuration"
         configure(debian, bal)
+        monitoring = give_figures(debian)
         bal.deliver(sendings[0].raw)
         debian.run("systemctl", "start", UNIT)
         until(lambda: len(documents(debian)) == 1, "the first certificate")
         assert_inside_its_walls(debian)
+        until(lambda: monitoring.get("/readyz")[0] == 200, "work flows, for monitoring too")
+        assert "sidep_" in monitoring.text()
 
         debian.run("systemctl", "reload", UNIT)
         assert shown(debian, "ActiveState") == "active"
@@ -211,6 +215,21 @@ def assert_inside_its_walls(debian: Debian) -> None:
     assert shown(debian, "NRestarts") == "0"
 
 
+def give_figures(debian: Debian) -> Monitoring:
+    """Let the service be monitored at a port of this machine that is free."""
+    port = free_port()
+    settings = debian.path("/etc/sidep-dispatcher/dispatcher.yaml")
+    with settings.open("a", encoding="utf-8") as file:
+        file.write(f'\nmetrics: {{listen: "127.0.0.1:{port}"}}\n')
+    folder = debian.path(f"/etc/systemd/system/{UNIT}.service.d")
+    folder.mkdir(parents=True)
+    (folder / "network.conf").write_text(
+        f"[Service]\nSocketBindAllow=ipv4:tcp:{port}\n", encoding="utf-8"
+    )
+    debian.run("systemctl", "daemon-reload")
+    return Monitoring(port)
+
+
 def give_as_credential(debian: Debian) -> None:
     """Put the password where root alone can read it."""
     debian.run("install", "-d", "-m", "0700", "/etc/credstore")
@@ -227,7 +246,6 @@ def wedge(debian: Debian, bal: Bal) -> None:
     settings = "/etc/sidep-dispatcher/dispatcher.yaml"
     debian.run("sed", "-i", "s#    username#    password_file: hangs\\n&#", settings)
     folder = debian.path(f"/etc/systemd/system/{UNIT}.service.d")
-    folder.mkdir(parents=True)
     (folder / "watchdog.conf").write_text(
         "[Service]\nWatchdogSec=20s\nLoadCredential=\n", encoding="utf-8"
     )
@@ -295,8 +313,36 @@ def test_the_wheel_installs_with_uv_and_needs_nothing_compiled(tmp_path: Path) -
         "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
     }
     subprocess.run([uv(), "tool", "install", "--quiet", wheel], env=environ, check=True)
-    for words in (["--version"], ["schema", "routing"], ["init", "--help"]):
-        subprocess.run(
-            [tmp_path / "bin" / "sidep-dispatcher", *words],
-            check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+    program = tmp_path / "bin" / "sidep-dispatcher"
+    for words in (["--version"], ["schema", "settings"], ["schema", "routing"]):
+        subprocess.run([program, *words], check=True, stdout=subprocess.DEVNULL)
+    assert_a_first_configuration_is_right(program, tmp_path)
+    for command in (["demo"], ["simulate"]):
+        ended = subprocess.run([program, *command], capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stdout) == (78, "")
+        assert "sidep-dispatcher[demo]" in ended.stderr, "it names the extra that is missing"
+
+
+def assert_a_first_configuration_is_right(program: Path, top: Path) -> None:
+    """Write one by options alone and check it, both without a network."""
+    folder, state, secret = top / SITE, top / "state", top / "lbm.password"
+    folder.mkdir(mode=0o700)
+    folder.chmod(0o2750)
+    state.mkdir(mode=0o700)
+    secret.touch(mode=0o600)
+    secret.write_text("secret", encoding="utf-8")
+    subprocess.run(
+        [
+            program, "init", "--no-input", "--offline", "--dir", top / "etc",
+            "--host", "imap.operateur.example", "--username", "sidep@lbm.example.mssante.fr",
+            "--password-file", secret, "--since", "all", "--lbm", "LBM Exemple",
+            "--finess-ej", "990000903", "--finess", SITE, "--folder", folder, "--state", state,
+        ],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    ended = subprocess.run(
+        [program, "check", "--offline", "--config", top / "etc" / "dispatcher.yaml"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.endswith("No problem.\n")
