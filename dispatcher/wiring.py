@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from dispatcher.core.routing import Kind, Printing, Rules, Target
 from dispatcher.core.rulebook import Draft
 from dispatcher.core.vitals import Credential
 from dispatcher.edges import cups, log, token
+from dispatcher.edges import placing as placing_edge
 from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.beacon import HttpBeacon
 from dispatcher.edges.clock import SystemClock
@@ -34,6 +35,7 @@ from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.shelf import FileShelf
 from dispatcher.edges.smtp import SmtpAccount, SmtpAlerts
 from dispatcher.edges.systemd import SystemdNotifier
+from dispatcher.edges.watch import FileWatch
 from dispatcher.errors import ConfigInvalid, NotNow
 from dispatcher.ports import (
     Alerts,
@@ -55,6 +57,7 @@ from dispatcher.service.desk import Desk, Policy, Purging, Reader
 from dispatcher.service.errand import Errand
 from dispatcher.service.gate import target_of
 from dispatcher.service.herald import Herald
+from dispatcher.service.moved import Moved
 from dispatcher.service.places import Places
 from dispatcher.service.reports import Plan, Reports
 from dispatcher.service.rulebook import Rulebook
@@ -72,6 +75,8 @@ _LOOKS: Final = 15
 _PLACES: Final = 60
 _REPORTS: Final = 30
 
+# So many earlier versions are kept read.
+_EARLIER: Final = 8
 # PDF readers at work beside the thread that reads mail. More gain nothing on small machines.
 _PDF_READERS: Final = 2
 
@@ -99,24 +104,36 @@ def configuration(
     `last_good`: where routing.yaml has mistakes, go by the rules that the ledger knows to
     have been in force last, if it knows any (docs/adr/0018).
     """
-    log.guard_crashes()
-    settings = settings_file.load(path, environ)
-    log.configure(style=settings.log.format.value, level=settings.log.level.value)
-    draft = _settled(routing(settings))
+    chosen = settings(path, environ)
+    draft = settled(routing(chosen))
     rules = draft.rules
     if rules is None and last_good:
-        rules = _last_good(settings)
+        rules = _last_good(chosen)
     if rules is None:
         raise ConfigInvalid(draft.problems)
-    return Configuration(settings, rules, draft)
+    return Configuration(chosen, rules, draft)
 
 
-def routing(settings: Settings) -> RoutingFile:
-    """Return the rules' file."""
-    return RoutingFile(settings.routing, partial(_refuse_impossible, settings.routing))
+def settings(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Load the settings alone and set up the log. Raises ConfigInvalid."""
+    log.guard_crashes()
+    found = settings_file.load(path, environ)
+    log.configure(style=found.log.format.value, level=found.log.level.value)
+    return found
 
 
-def _settled(file: RoutingFile) -> Draft:
+def routing(chosen: Settings, path: Path | None = None) -> RoutingFile:
+    """Return the rules' file, or another one to be read as if it were it."""
+    file = path or chosen.routing
+    return RoutingFile(file, partial(_refuse_impossible, file))
+
+
+def placing(chosen: Settings, *, keep: bool) -> Callable[[bytes], None]:
+    """Return what puts new content into the rules' file; see `edges.placing`."""
+    return partial(placing_edge.put, chosen.routing, keep=keep)
+
+
+def settled(file: RoutingFile) -> Draft:
     """Read the file once; a file that is being written gets a few chances to be whole."""
     for _ in range(_READINGS):
         draft = file.draft()
@@ -125,17 +142,14 @@ def _settled(file: RoutingFile) -> Draft:
     raise NotNow("routing.yaml changes while it is read", hint="Try again in a moment.")
 
 
-def _last_good(settings: Settings) -> Rules | None:
+def _last_good(chosen: Settings) -> Rules | None:
     """Return the rules in force last, when the ledger has them and they are still valid."""
-    if not path_of(settings.ledger).exists():
+    if not path_of(chosen.ledger).exists():
         return None
-    ledger = SqlLedger(settings.ledger, clock=CLOCK)
-    try:
+    with ledger_of(chosen) as ledger:
         state = ledger.rules_state()
         content = None if state is None else ledger.rules_content(state.digest)
-    finally:
-        ledger.close()
-    return None if content is None else routing(settings).check(content).rules
+    return None if content is None else routing(chosen).check(content).rules
 
 
 def _refuse_impossible(path: Path, found: Rules) -> None:
@@ -147,6 +161,11 @@ def _refuse_impossible(path: Path, found: Rules) -> None:
         raise ConfigInvalid((f"{what}; pip install 'sidep-dispatcher[cups]'",))
 
 
+def hints(chosen: Configuration, changed: Callable[[], None]) -> FileWatch:
+    """Return what hears of changes of the rules' file."""
+    return FileWatch(chosen.settings.routing, changed)
+
+
 def rulebook(chosen: Configuration) -> Rulebook:
     """Return the rules in force, which a changed file may replace."""
     file = routing(chosen.settings)
@@ -156,7 +175,14 @@ def rulebook(chosen: Configuration) -> Rulebook:
 @contextmanager
 def open_ledger(chosen: Configuration) -> Iterator[SqlLedger]:
     """Open the ledger; it is closed when the block ends."""
-    ledger = SqlLedger(chosen.settings.ledger, clock=CLOCK)
+    with ledger_of(chosen.settings) as ledger:
+        yield ledger
+
+
+@contextmanager
+def ledger_of(chosen: Settings) -> Iterator[SqlLedger]:
+    """Open the ledger that the settings name."""
+    ledger = SqlLedger(chosen.ledger, clock=CLOCK)
     try:
         yield ledger
     finally:
@@ -227,11 +253,12 @@ def open_desk(
     ):
         if serving:
             _recognise(ledger, chosen.settings.mailboxes)
-        destinations = Destinations(ledger, in_force, server)
+        earlier = Earlier(ledger, routing(chosen.settings))
+        destinations = Destinations(ledger, in_force, server, earlier)
         yield Desk(
             ledger,
             CLOCK,
-            reader(chosen, inspector, in_force),
+            replace(reader(chosen, inspector, in_force), earlier=earlier),
             destinations.find,
             destinations.single,
             paper,
@@ -406,26 +433,58 @@ def _drawn(page: Bordereau) -> bytes:
 LookAt = Callable[[Target], Destination]
 
 
+class Earlier:
+    """Finds earlier rules by their digest in the ledger. Used by many threads."""
+
+    def __init__(self, ledger: SqlLedger, file: RoutingFile) -> None:
+        self._ledger = ledger
+        self._read = lru_cache(maxsize=_EARLIER)(self._parsed)
+        self._file = file
+
+    def __call__(self, digest: str) -> Rules | None:
+        """Return the rules; None: they are not kept, or not valid any more."""
+        content = self._ledger.rules_content(digest) if digest else None
+        return None if content is None else self._read(content)
+
+    def _parsed(self, content: bytes) -> Rules | None:
+        return self._file.check(content).rules
+
+
 class Destinations:
     """Finds the destination behind a site and the name of one of its targets."""
 
-    def __init__(self, ledger: SqlLedger, rules: Rulebook, server: CupsServer) -> None:
+    def __init__(
+        self, ledger: SqlLedger, rules: Rulebook, server: CupsServer, earlier: Earlier
+    ) -> None:
         self._ledger = ledger
+        self._earlier = earlier
         self._rules = rules
         self._server = server
         self._queues: dict[tuple[str, Printing], CupsQueue] = {}
         self._memory = _Mounts(ledger)
 
-    def find(self, site: FinessET, name: str) -> Destination | None:
-        """Return the destination, None when the rules in force do not have it."""
-        target = target_of(self._rules(), site, name)
-        return None if target is None else self._at(target, target.printing)
+    def find(self, site: FinessET, name: str, rules: str = "") -> Destination | None:
+        """See `service.desk.FindDestination`."""
+        in_force = self._rules()
+        now = target_of(in_force, site, name)
+        then = self._then(site, name, rules) if rules != in_force.digest else None
+        if then is None or then == now:
+            return None if now is None else self._at(now, now.printing)
+        before = self._at(then, then.printing)
+        if now is None or before is None or (now.kind, now.place) == (then.kind, then.place):
+            return before
+        after = self._at(now, now.printing) if now.kind is then.kind else None
+        return before if after is None else Moved(before, after)
 
-    def single(self, site: FinessET, name: str) -> Destination | None:
+    def _then(self, site: FinessET, name: str, rules: str) -> Target | None:
+        found = self._earlier(rules)
+        return None if found is None else target_of(found, site, name)
+
+    def single(self, site: FinessET, name: str, rules: str = "") -> Destination | None:
         """Return the same place for pages of our own: one copy, and no banner before it."""
         target = target_of(self._rules(), site, name)
         if target is None or target.printing is None:
-            return self.find(site, name)
+            return self.find(site, name, rules)
         return self._at(target, replace(target.printing, copies=1, banner=False))
 
     def _at(self, target: Target, printing: Printing | None) -> Destination | None:

@@ -12,10 +12,12 @@ from typing import Annotated
 import typer
 
 from dispatcher import wiring
-from dispatcher.cli.decide import finess_et
+from dispatcher.cli.decide import finess_et, user
 from dispatcher.cli.exits import Exit
 from dispatcher.cli.options import DEFAULT_CONFIG, Config
 from dispatcher.cli.screen import notes, plain, screen
+from dispatcher.core.audit import Deed, What
+from dispatcher.core.bordereau import Bordereau
 from dispatcher.core.delivery import Accepted, Receipt
 from dispatcher.core.routing import Kind
 from dispatcher.errors import InDoubt, Unavailable
@@ -23,6 +25,7 @@ from dispatcher.service import bordereau as service
 from dispatcher.service.bordereau import Sent
 from dispatcher.service.daily import before
 from dispatcher.service.decisions import NotAsked
+from dispatcher.service.desk import Desk
 from dispatcher.service.gate import Wait
 
 # A page that is not out by then is told as lying in its queue (seconds).
@@ -54,6 +57,7 @@ def bordereau(
         mailboxes = wiring.mailboxes(chosen)
         page = service.bordereau(number, day, desk, mailboxes, since=since)
         content = wiring.paper().bordereau(page)
+        _record(desk, page, "a file" if to else "its site")
         sent: Sequence[Sent] = ()
         if to is None:
             sent = service.send(page, content, desk, asked=now)
@@ -68,6 +72,14 @@ def bordereau(
     for one in sent:
         _tell(one)
     raise typer.Exit(_status(sent, unread=page.unread))
+
+
+def _record(desk: Desk, page: Bordereau, goes_to: str) -> None:
+    """Write into the audit trail who had a list of names made, before it leaves."""
+    where, now = f"{page.site} {page.on}", desk.clock.now()
+    deed = Deed("bordereau", What.LIST, now, where=where, answer=f"for {goes_to}", by=user())
+    with desk.ledger.writing() as writer:
+        writer.trace(deed)
 
 
 def day_of(text: str) -> date:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -139,5 +139,23 @@ def _decide(config: Path, reason: str, act: Callable[[Decisions, Person], Entry]
 
 
 def user() -> str:
-    """Return the person's system name, also behind sudo."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()
+    """Return the person's system name for the audit trail, also behind sudo.
+
+    The name is the process's own, by its uid; what the environment says of it anybody may
+    write. Behind sudo both are told: `claire (as sidep-dispatcher)`.
+    """
+    own = _name_of(str(os.getuid()))
+    behind = _name_of(os.environ.get("SUDO_UID", ""))
+    if not behind or behind == own:
+        return own
+    return f"{behind} (as {own})"
+
+
+def _name_of(uid: str) -> str:
+    """Return the system's name of a user id; the id itself where it has none."""
+    if not uid.isascii() or not uid.isdigit():
+        return ""
+    try:
+        return pwd.getpwuid(int(uid)).pw_name
+    except (KeyError, OverflowError):
+        return f"uid {int(uid)}"

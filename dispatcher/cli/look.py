@@ -68,6 +68,7 @@ def show(entry_id: EntryId, as_json: AsJson = False, config: Config = DEFAULT_CO
         assessment = _read_again(entry, chosen, inspector)
     shape = entry_shape(entry)
     shape["detail"] = entry.detail
+    shape["rules"] = entry.rules
     shape["copies"] = [_copy_shape(one, history, acts) for one in entry.deliveries]
     shape["kept_until"] = None if entry.kept_until is None else entry.kept_until.isoformat()
     shape["emptied_at"] = None if entry.emptied_at is None else entry.emptied_at.isoformat()
@@ -165,6 +166,7 @@ def _copy_shape(delivery: Delivery, history: Sequence[Event], acts: Sequence[Act
         "id": delivery.id,
         "target": delivery.target,
         "copy": delivery.copy,
+        "rules": delivery.rules,
         "because": delivery.because,
         "asked_by": None if act is None else act.by,
         "asked_why": None if act is None else act.reason,

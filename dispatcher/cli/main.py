@@ -24,6 +24,7 @@ from dispatcher.cli import (
     read,
     rebuild,
     report,
+    rules,
     run,
     schema,
     simulate,
@@ -59,8 +60,8 @@ def _common(
 
 
 for _module in (
-    first, run, rebuild, checks, read, status, look, decide, purge, proof, bordereau, report,
-    alert, directory, demo, simulate, schema,
+    first, run, rebuild, checks, read, status, look, decide, purge, proof, bordereau, rules,
+    report, alert, directory, demo, simulate, schema,
 ):  # fmt: skip
     _module.register(app)
 

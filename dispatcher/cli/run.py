@@ -17,6 +17,7 @@ from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dispatcher.cli.schedule import Schedule
 from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import balance_shape
+from dispatcher.errors import DispatcherError
 from dispatcher.ports import Clock, Supervisor
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk
@@ -26,6 +27,7 @@ from dispatcher.service.loop import Loops, MailboxLoop
 from dispatcher.service.once import Outcome, run_once
 from dispatcher.service.pulse import Pulses
 from dispatcher.service.rulebook import Rulebook
+from dispatcher.service.rules_watch import RulesWatch
 from dispatcher.service.showing import Showing
 from dispatcher.service.watch import check_balance
 
@@ -35,7 +37,7 @@ _log = structlog.get_logger(__name__)
 _DRAIN = 8.0
 # What the end takes after that: helpers, the ledger's log, the last balance (seconds).
 _AFTER = 20.0
-# How often signals and the rules' file are looked at (seconds).
+# How often signals are looked at (seconds).
 _LOOK = 0.5
 
 
@@ -95,6 +97,7 @@ def serve(
     schedule = Schedule(desk, loops, lists, wiring.errands(chosen, desk, loops.endings))
     loops.start()
     keeper.start()
+    watch = _watch(rules, pulses, chosen, desk=desk, supervisor=supervisor)
     shown = _shown(
         window,
         Health(
@@ -108,22 +111,47 @@ def serve(
     )
     _log.info("service_started", mailboxes=len(mailboxes))
     supervisor.ready(f"{len(mailboxes)} mailbox(es)")
-    alive, broken = pulses.add("signals and rules"), None
+    alive = pulses.add("signals")
+
+    def step() -> DispatcherError | None:
+        alive.beat()
+        schedule.mind_the_clock()
+        asked.pass_on(watch)
+        return loops.broken or keeper.broken
+
     try:
-        while broken is None and not asked.to_stop.wait(_LOOK):
-            alive.beat()
-            schedule.mind_the_clock()
-            _take_rules(rules, supervisor, asked, desk.clock)
-            broken = loops.broken or keeper.broken
+        _wait(asked, step)
     finally:
         supervisor.stopping(_DRAIN + _AFTER)
         keeper.stop()
+        watch.stop()
         shown()
         schedule.stop()
         ended = _drained(loops, lists, desk.clock)
         _log.info("service_stopped", drained=ended)
-    if broken is not None:
-        raise broken
+
+
+def _wait(asked: _Asked, step: Callable[[], DispatcherError | None]) -> None:
+    """Return when the service is told to stop; raise what keeps a part of it from going on."""
+    while not asked.to_stop.wait(_LOOK):
+        error = step()
+        if error is not None:
+            raise error
+
+
+def _watch(
+    rules: Rulebook,
+    pulses: Pulses,
+    chosen: wiring.Configuration,
+    *,
+    desk: Desk,
+    supervisor: Supervisor,
+) -> RulesWatch:
+    """Begin to look at the rules' file."""
+    pulse = pulses.add("rules")
+    watch = RulesWatch(rules, pulse, clock=desk.clock, supervisor=supervisor)
+    watch.start(wiring.hints(chosen, watch.hint))
+    return watch
 
 
 def _shown(window: wiring.Window | None, health: Health) -> Callable[[], None]:
@@ -162,15 +190,11 @@ class _Asked:
             signal.signal(number, lambda *_: self.to_stop.set())
         signal.signal(signal.SIGHUP, lambda *_: self.to_reload.set())
 
-
-def _take_rules(rules: Rulebook, supervisor: Supervisor, asked: _Asked, clock: Clock) -> None:
-    if not asked.to_reload.is_set():
-        rules.look()
-        return
-    asked.to_reload.clear()
-    supervisor.reloading(clock.monotonic())
-    rules.reload()
-    supervisor.ready("the rules file was read anew")
+    def pass_on(self, watch: RulesWatch) -> None:
+        """Let the rules be read anew if somebody asked for it."""
+        if self.to_reload.is_set():
+            self.to_reload.clear()
+            watch.ask()
 
 
 def _loops(desk: Desk, mailboxes: list[wiring.WithKeyword], pulses: Pulses) -> Loops:

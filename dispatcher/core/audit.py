@@ -20,6 +20,8 @@ class What(Enum):
     COPY = "copy"  # a delivered copy, on a site's disk or in a print spool
     LINE = "line"  # a line of the ledger
     MAILBOX = "mailbox"  # a whole purge of a mailbox
+    RULES = "rules"  # the rules in force
+    LIST = "list"  # a list of the day that a person had made
     DECISION = "decision"  # what a person decided about a certificate
 
 

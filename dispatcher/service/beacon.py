@@ -40,7 +40,7 @@ class Signals:
             self._failing = True
             return
         if self._failing:
-            _log.info("ping_is_taken_again")
+            _log.info("ping_was_taken_again")
         self._failing = False
         self._last = checked
 

@@ -166,7 +166,7 @@ class DailyLists:
         found = [target for target in places(site) if not _asked_for(self._desk, site, target)]
         if not found and site.finess not in self._placeless:
             self._placeless.add(site.finess)
-            _log.warning("bordereau_has_no_place", site=str(site.finess))
+            _log.warning("bordereau_found_no_place", site=str(site.finess))
         for target in found:
             lane = (site.finess, target.name)
             self._remember(lane, now)
@@ -309,7 +309,7 @@ class DailyLists:
 
     def _goes_on(self, page: _Page, accepted: Accepted) -> None:
         if accepted.because and accepted.because != page.because:
-            _log.warning("bordereau_is_hindered", because=accepted.because, **_names(page))
+            _log.warning("bordereau_was_hindered", because=accepted.because, **_names(page))
         if page.reference is None:
             self._lies_there(page, accepted.reference)
         self._accepted[page.lane] = replace(
@@ -333,7 +333,7 @@ class DailyLists:
         if before is None or before.because != because:
             site, target = lane
             _log.warning(
-                "bordereau_waits",
+                "bordereau_was_put_off",
                 site=str(site),
                 target=target,
                 because=because,

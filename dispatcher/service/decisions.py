@@ -55,7 +55,7 @@ class Decisions:
                 hint="Look at it in the mailbox, then discard it here.",
             )
         targets = self._targets(entry, goes_to)
-        deliveries = [NewDelivery(target.name, target.kind) for target in targets]
+        deliveries = [self._new(target) for target in targets]
         return self._record(
             "release", entry, person, lambda w: w.release(entry.id, goes_to, deliveries)
         )
@@ -182,10 +182,13 @@ class Decisions:
                 hint="Release it to a site, or discard it.",
             )
         site = self._site(entry, None)
-        deliveries = [NewDelivery(t.name, t.kind) for t in self._targets(entry, site)]
+        deliveries = [self._new(target) for target in self._targets(entry, site)]
         return self._record(
             "retry", entry, person, lambda w: w.release(entry.id, site, deliveries)
         )
+
+    def _new(self, target: Target) -> NewDelivery:
+        return NewDelivery(target.name, target.kind, self.rules.digest)
 
     def _site(self, entry: Entry, site: FinessET | None) -> FinessET:
         wanted = site or entry.site

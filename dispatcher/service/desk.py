@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from typing import Protocol
 
 from dispatcher.core.certificate import PdfText
 from dispatcher.core.finess import FinessET
@@ -14,7 +15,16 @@ from dispatcher.core.retention import Months, Span, Terms
 from dispatcher.core.routing import Rules
 from dispatcher.ports import Apart, Clock, Destination, Inspector, Ledger, Meter, Paper
 
-FindDestination = Callable[[FinessET, str], Destination | None]
+
+class FindDestination(Protocol):
+    """Finds the place behind a site and the name of one of its targets."""
+
+    def __call__(self, site: FinessET, name: str, rules: str = "", /) -> Destination | None:
+        """Return it by the rules of this digest (empty: those in force); None: no such target.
+
+        Rules that are not known any more are those in force.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +57,16 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What reading a message to the end needs. `rules` is asked anew for each batch."""
+    """What reading a message to the end needs. `rules` is asked anew for each batch.
+
+    `earlier` returns the rules of a digest; None: they are not known any more.
+    """
 
     inspector: Inspector
     apart: Apart
     rules: Callable[[], Rules]
     policy: Policy
+    earlier: Callable[[str], Rules | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +103,10 @@ class Desk:
     def rules(self) -> Rules:
         """The rules in force now."""
         return self.reader.rules()
+
+    def rules_of(self, digest: str) -> Rules:
+        """Return the rules of a digest; those in force where they are not known any more."""
+        now, earlier = self.rules, self.reader.earlier
+        if digest == now.digest or earlier is None:
+            return now
+        return earlier(digest) or now

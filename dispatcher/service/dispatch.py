@@ -47,13 +47,15 @@ Answer = Outcome | None
 class Job:
     """One delivery with the document it needs, fetched for this attempt only.
 
-    Following what a destination works on needs no document.
+    Following what a destination works on needs no document. `rules` is the digest of those
+    by which it goes: where its effect is, or may be.
     """
 
     entry: Entry
     delivery: Delivery
     document: Document | None = field(default=None, repr=False)
     intended_at: datetime | None = None
+    rules: str = ""
 
     @property
     def lane(self) -> Lane:
@@ -160,9 +162,12 @@ class Dispatch:
         self.put_off(writer, entry, new=new)
         jobs = []
         now = self._desk.clock.now()
+        # What has just been decided goes by the rules that decided it, a later try by those
+        # in force: a folder that was put right in routing.yaml is to be used.
+        rules = self._desk.rules_of(entry.rules) if new else self._desk.rules
         for delivery in self.startable(entry, new=new):
-            job = Job(entry, delivery, document, now)
-            wait = wait_for(self._desk.rules, job.lane[0], delivery, now)
+            job = Job(entry, delivery, document, now, rules.digest)
+            wait = wait_for(rules, job.lane[0], delivery, now)
             if wait is not None:
                 writer.move(
                     job.delivery.id,
@@ -171,7 +176,7 @@ class Dispatch:
                     next_try_at=wait.until,
                 )
                 continue
-            writer.move(job.delivery.id, DeliveryState.DELIVERING)
+            writer.move(job.delivery.id, DeliveryState.DELIVERING, rules=rules.digest)
             self._going[job.lane] += job.delivery.kind is Kind.PRINT
             jobs.append(job)
         return jobs
@@ -180,7 +185,7 @@ class Dispatch:
         """Record that nobody knows how these deliveries ended, before anybody looks."""
         began_at = self._beginnings(entry)
         jobs = [
-            Job(entry, delivery, document, began_at.get(delivery.id))
+            Job(entry, delivery, document, began_at.get(delivery.id), delivery.rules)
             for delivery in self.open_questions(entry)
         ]
         for job in jobs:
@@ -215,7 +220,7 @@ class Dispatch:
         may be under way at each destination, so that a morning's backlog comes in turn.
         """
         jobs = [
-            Job(entry, delivery)
+            Job(entry, delivery, rules=delivery.rules)
             for entry in entries
             for delivery in entry.deliveries
             if is_followed(delivery)
@@ -264,16 +269,18 @@ class Dispatch:
         jobs: Sequence[Job],
         act: Act,
     ) -> Callable[[], tuple[Answer, ...]]:
-        destination = self._desk.destination(*lane)
-        if destination is None:
-            gone = Unavailable("the target is no longer in routing.yaml")
-            return lambda: (gone,) * len(jobs)
+        found = {job.rules: self._desk.destination(*lane, job.rules) for job in jobs}
         separate = self._separator(lane, jobs) if act is _deliver else None
 
         def work() -> tuple[Answer, ...]:
             if separate is not None:
                 separate()
-            return act(destination, jobs)
+            answers: dict[str, Answer] = {}
+            for rules, destination in found.items():
+                mine = [job for job in jobs if job.rules == rules]
+                said = _gone(mine) if destination is None else act(destination, mine)
+                answers |= {one.delivery.id: what for one, what in zip(mine, said, strict=True)}
+            return tuple(answers[job.delivery.id] for job in jobs)
 
         return work
 
@@ -373,7 +380,7 @@ class Dispatch:
         if job.delivery.reference != accepted.reference:
             _log.info("delivery_was_accepted", **_names(job))
         elif accepted.because not in {"", PRINTING, IN_LINE}:
-            _log.warning("delivery_is_hindered", **_names(job), because=accepted.because)
+            _log.warning("delivery_was_hindered", **_names(job), because=accepted.because)
         return writer.accepted(job.delivery.id, accepted.reference, accepted.because)
 
     def _out_of_sight(self, writer: Writer, job: Job, because: str) -> Entry:
@@ -434,7 +441,9 @@ class Dispatch:
         if fallback is not None:
             _log.warning("delivery_was_diverted", **_names(job), because=str(error))
             return writer.divert(
-                job.delivery.id, NewDelivery(fallback.name, fallback.kind), str(error)
+                job.delivery.id,
+                NewDelivery(fallback.name, fallback.kind, job.rules),
+                str(error),
             )
         reason = HoldReason.TARGET_REFUSED
         _log.warning(
@@ -450,10 +459,11 @@ class Dispatch:
 
     def _fallback(self, job: Job) -> Target | None:
         site, name = job.lane
-        target = target_of(self._desk.rules, site, name)
+        rules = self._desk.rules_of(job.rules)
+        target = target_of(rules, site, name)
         if target is None or target.fallback is None:
             return None
-        return target_of(self._desk.rules, site, target.fallback)
+        return target_of(rules, site, target.fallback)
 
 
 def is_followed(delivery: Delivery) -> bool:
@@ -464,6 +474,10 @@ def is_followed(delivery: Delivery) -> bool:
 def settled(entries: Iterable[Entry]) -> list[Entry]:
     """Return those messages that have come to their good end."""
     return [entry for entry in entries if entry.state in {State.DELIVERED, State.DUPLICATE}]
+
+
+def _gone(jobs: Sequence[Job]) -> tuple[Answer, ...]:
+    return (Unavailable("the target is no longer in routing.yaml"),) * len(jobs)
 
 
 def _deliver(destination: Destination, jobs: Sequence[Job]) -> tuple[Answer, ...]:

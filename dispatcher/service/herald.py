@@ -68,7 +68,7 @@ class Herald:
             self._failed(error, len(notices))
             return
         if self._failures:
-            _log.info("alert_mail_goes_again", failures=self._failures)
+            _log.info("alert_mail_went_again", failures=self._failures)
         self._failures, self._not_before = 0, 0.0
         kinds = sorted({notice.standing.alarm.kind.value for notice in notices})
         _log.info("alert_was_sent", count=len(notices), kinds=kinds, answer=sent.answer)

@@ -76,7 +76,7 @@ class Overdue:
 
 def _warn(entry: Entry, delivery: Delivery, since_at: datetime) -> None:
     _log.warning(
-        "delivery_takes_long",
+        "delivery_took_long",
         id=entry.id,
         site=str(delivery.site or entry.site),
         target=delivery.target,

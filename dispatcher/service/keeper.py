@@ -89,7 +89,7 @@ class Keeper:
             with self._desk.ledger.writing():
                 pass
         except (ConfigInvalid, InvariantBroken) as error:
-            _log.critical("work_cannot_go_on", mailbox=None, because=str(error))
+            _log.critical("work_could_not_go_on", mailbox=None, because=str(error))
             self.broken = error
         except Unavailable:
             return
@@ -117,14 +117,14 @@ class Keeper:
         for one in stuck:
             if one.part not in self._reported:
                 _log.critical(
-                    "part_makes_no_progress",
+                    "part_made_no_progress",
                     part=one.part,
                     seconds=round(one.seconds),
                     place=_place(one.thread),
                 )
         now = frozenset(one.part for one in stuck)
         for part in self._reported - now:
-            _log.info("part_goes_on", part=part)
+            _log.info("part_went_on", part=part)
         self._reported = now
 
 

@@ -130,7 +130,7 @@ class MailboxLoop:
                 self._round.purge()
         except (InvariantBroken, ConfigInvalid) as error:
             # A bug, or a ledger that is gone or damaged: going on would be guessing.
-            _log.critical("work_cannot_go_on", mailbox=self.name, because=str(error))
+            _log.critical("work_could_not_go_on", mailbox=self.name, because=str(error))
             self.broken = error
             return None
         except LoginRefused as error:

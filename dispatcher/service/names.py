@@ -59,7 +59,9 @@ class Names:
         except (Unavailable, Refused) as error:
             self.failed.add(mailbox.name)
             unread = len(entries) - len(found)
-            _log.warning("names_not_read", mailbox=mailbox.name, count=unread, error=str(error))
+            _log.warning(
+                "names_were_not_read", mailbox=mailbox.name, count=unread, error=str(error)
+            )
         return found
 
     def _selected(self, mailbox: Mailbox) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -9,12 +10,14 @@ import structlog
 from dispatcher.core.routing import Rules
 from dispatcher.core.rulebook import Change, Draft, Origin, Refusal, RulesState
 from dispatcher.errors import Unavailable
-from dispatcher.ports import Clock, Ledger, RulesFile
+from dispatcher.ports import Clock, Ledger, RulesFile, Writer
 
 _log = structlog.get_logger(__name__)
 
 # A file that stayed the same for so long was written to its end (seconds).
 SETTLED: Final = 2.0
+# The same where somebody asked for it to be read now.
+SHORT: Final = 0.5
 
 
 class Rulebook:
@@ -32,6 +35,7 @@ class Rulebook:
         self._rules = rules
         self._state = RulesState(rules.digest, clock.now())
         self._found = found
+        self._unrecorded = False
         self._seen = self._taken = file.stamp()
         self._seen_at = clock.monotonic()
 
@@ -61,20 +65,29 @@ class Rulebook:
             return True
         return now - self._seen_at >= SETTLED and self.reload()
 
-    def reload(self) -> bool:
+    def reload(self, rest: Callable[[float], object] | None = None) -> bool:
         """Take the file as it is now, or refuse it; return False to be asked again soon.
 
-        That is when it changed while it was read, or when the ledger does not answer.
+        That is when it changed while it was read, or when the ledger does not answer. With
+        `rest`, which waits for so many seconds, also when it changes within a short rest:
+        somebody who asks for it in the midst of writing shall not get half of it.
         """
         before = self._file.stamp()
+        if rest is not None:
+            rest(SHORT)
+            if self._file.stamp() != before:
+                return False
         draft = self._file.draft()
         if draft is None or self._file.stamp() != before:
             return False
         try:
             self._consider(draft, Origin.RELOAD)
         except Unavailable as error:
-            _log.warning("rules_could_not_be_recorded", because=str(error), hint=error.hint)
+            if not self._unrecorded:
+                _log.warning("rules_could_not_be_recorded", because=str(error), hint=error.hint)
+            self._unrecorded = True
             return False
+        self._unrecorded = False
         self._taken = self._seen = before
         return True
 
@@ -96,7 +109,7 @@ class Rulebook:
         mended = self._state.refusal is not None
         self._state = RulesState(rules.digest, known.since_at)
         if origin is Origin.START:
-            _log.info("rules_in_force", digest=rules.digest[:12], sites=len(rules.sites))
+            _log.info("rules_came_into_force", digest=rules.digest[:12], sites=len(rules.sites))
         elif rules.digest != before.digest:
             _log.info("rules_reloaded", digest=rules.digest[:12], sites=len(rules.sites))
         elif mended:
@@ -112,6 +125,15 @@ class Rulebook:
             else:
                 writer.take_rules(change, content)
 
+    def _assert_in_force(
+        self, known: RulesState | None, ledger: Ledger, writer: Writer
+    ) -> None:
+        """Record again what is in force where a rollback never got as far as here."""
+        digest = self._rules.digest
+        content = ledger.rules_content(digest)
+        if known is not None and known.digest != digest and content is not None:
+            writer.take_rules(Change(self._clock.now(), digest, Origin.RELOAD), content)
+
     def _refuse(self, draft: Draft) -> None:
         known = None if self._ledger is None else self._ledger.rules_state()
         earlier = self._state.refusal or (known and known.refusal)
@@ -119,6 +141,7 @@ class Rulebook:
         refusal = Refusal(since, draft.digest, draft.problems)
         if self._ledger is not None:
             with self._ledger.writing() as writer:
+                self._assert_in_force(known, self._ledger, writer)
                 writer.refuse_rules(refusal)
         in_force_since = self._state.since_at if known is None else known.since_at
         told = self._state.refusal

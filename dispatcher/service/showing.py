@@ -40,11 +40,11 @@ class Showing:
                 self._door.open()
             except Unavailable as error:
                 if not told:
-                    _log.error("metrics_are_not_shown", because=str(error), hint=error.hint)
+                    _log.error("metrics_were_not_shown", because=str(error), hint=error.hint)
                 told = True
                 self._ended.wait(self._again)
             else:
-                _log.info("metrics_are_shown")
+                _log.info("metrics_were_shown")
                 break
         if self._ended.is_set():
             # It may have been opened just when it was to be closed.

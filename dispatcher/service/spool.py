@@ -95,7 +95,7 @@ class SpoolWatch:
             elif found.lane not in self._told:
                 self._told.add(found.lane)
                 _log.warning(
-                    "spool_keeps_documents",
+                    "spool_kept_documents",
                     site=str(site),
                     target=target,
                     count=len(found.entries),

@@ -19,6 +19,9 @@ from dispatcher.service.lanes import Lane, Lanes
 from dispatcher.service.named import naming
 from dispatcher.service.spool import left
 
+Copied = tuple[Entry, Order, str]
+"""A message, what was ordered of its document, and the digest of the rules it went by."""
+
 # A destination that takes longer does not answer (seconds).
 _SILENCE = 10.0
 # Messages fetched and compared together.
@@ -166,13 +169,13 @@ class _Comparison:
 
     def _copies(self, pairs: Sequence[tuple[Entry, Document | None]]) -> Iterator[Difference]:
         """Ask each destination for the copies it should hold, each in its own lane."""
-        orders: dict[Lane, list[tuple[Entry, Order]]] = {}
+        orders: dict[Lane, list[Copied]] = {}
         for entry, document in pairs:
             for delivery in entry.deliveries:
                 if document and entry.site and delivery.lies_there:
                     order = Order(delivery.id, entry.site, delivery.target, document)
                     lane = (entry.site, delivery.target)
-                    orders.setdefault(lane, []).append((entry, order))
+                    orders.setdefault(lane, []).append((entry, order, delivery.rules))
         work = {
             lane: lambda lane=lane, mine=mine: self._looked(lane, mine)
             for lane, mine in orders.items()
@@ -186,13 +189,16 @@ class _Comparison:
             site, target = lane
             yield Difference("", f"site {site}, target {target}: does not answer")
 
-    def _looked(self, lane: Lane, orders: Sequence[tuple[Entry, Order]]) -> list[Difference]:
-        destination = self._desk.destination(*lane)
-        if destination is None:
-            what = f"target {lane[1]} is no longer in routing.yaml"
-            return [Difference(entry.id, what) for entry, _ in orders]
+    def _looked(self, lane: Lane, orders: Sequence[Copied]) -> list[Difference]:
+        by = {rules for _, _, rules in orders}
+        places = {rules: self._desk.destination(*lane, rules) for rules in by}
         found = []
-        for entry, order in orders:
+        for entry, order, rules in orders:
+            destination = places[rules]
+            if destination is None:
+                what = f"target {lane[1]} is no longer in routing.yaml"
+                found.append(Difference(entry.id, what))
+                continue
             try:
                 missing = destination.find(order) is None
                 what = "is not there, or was changed" if missing else ""

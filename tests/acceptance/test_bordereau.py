@@ -80,7 +80,8 @@ class Pieces:
         )
         return Desk(self.ledger, self.clock, reader, self._destination)
 
-    def _destination(self, site: FinessET, name: str) -> Destination | None:
+    def _destination(self, site: FinessET, name: str, rules: str = "") -> Destination | None:
+        del rules
         if name != "dossier":
             return None
         tables = MountTables(fstab=self.top / "no fstab")

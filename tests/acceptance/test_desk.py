@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import io
 import itertools
 import os
+import pwd
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -215,7 +215,7 @@ def test_each_copy_is_shown_with_who_asked_for_it_and_why(
         until(reception.settled, f"copy {copies} on paper")
         assert len(reception.titles()) == copies
     shown = reception.laboratory.command("show", entry["id"], "--json").document
-    me = os.environ.get("SUDO_USER") or getpass.getuser()
+    me = pwd.getpwuid(os.getuid()).pw_name
     printed = [one for one in shown["copies"] if one["target"] == "papier"]
     assert [(c["copy"], c["asked_by"], c["asked_why"]) for c in printed] == [
         (copy, me, why) for copy, (_, why) in enumerate(asked)

@@ -23,6 +23,7 @@ from dispatcher.core.ledger import (
     INITIAL,
     DeliveryState,
 )
+from dispatcher.edges import log
 from dispatcher.settings.secret import variable
 from tests.architecture.manual import man_page
 from tests.fakes.figures_samples import NOW, exposition, full
@@ -35,7 +36,7 @@ _NOTICE: Final = "<!-- Made from the code by `make docs`; changes by hand are lo
 
 def pages() -> Mapping[Path, str]:
     """Return every generated page with the text that it must have."""
-    architecture = DOCS / "architecture.md"
+    architecture, events = DOCS / "architecture.md", DOCS / "reference" / "events.md"
     monitoring = DOCS / "monitoring" / "README.md"
     return {
         DOCS / "reference" / "cli.md": command_page(),
@@ -43,6 +44,7 @@ def pages() -> Mapping[Path, str]:
         DOCS / "reference" / "routing.md": routing_page(),
         DOCS / "man" / "sidep-dispatcher.1": man_page(commands()),
         architecture: with_diagrams(architecture.read_text(encoding="utf-8")),
+        events: with_keys(events.read_text(encoding="utf-8")),
         monitoring: with_figures(monitoring.read_text(encoding="utf-8")),
     }
 
@@ -286,6 +288,17 @@ def with_diagrams(page: str) -> str:
         page, count = re.subn(pattern, rf"\g<1>{drawn}\g<2>", page, flags=re.DOTALL)
         if count != 1:
             raise ValueError(f"docs/architecture.md has not one place for the {mark}")
+    return page
+
+
+def with_keys(page: str) -> str:
+    """Return the page with the table of what a line in the log may hold made anew."""
+    rows = [f"| `{name}` | {shape.told} |" for name, shape in sorted(log.KEYS.items())]
+    table = "\n".join(["", "| key | value |", "| --- | --- |", *rows, ""])
+    pattern = r"(<!-- keys: made by `make docs` -->\n).*?(<!-- end -->)"
+    page, count = re.subn(pattern, rf"\g<1>{table}\n\g<2>", page, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError("docs/reference/events.md has not one place for the keys")
     return page
 
 

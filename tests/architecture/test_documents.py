@@ -20,6 +20,7 @@ from dispatcher.core.alarm import AlarmKind
 from dispatcher.core.certificate import HoldReason
 from dispatcher.core.ledger import State
 from dispatcher.core.letter import TITLES
+from dispatcher.edges import log
 from dispatcher.registry.matching import Why
 from dispatcher.registry.remarks import Flaw
 from tests.architecture.generate import DOCS, ROOT, commands, settings_keys
@@ -233,6 +234,7 @@ def test_every_word_of_the_directory_commands_is_told(title: str, words: list[st
 
 # --- log events ---------------------------------------------------------------------------
 
+_LOGGERS: Final = {"_log", "structlog.get_logger(__name__)"}
 _LEVELS: Final = {"debug", "info", "warning", "error", "critical", "exception"}
 # Calls that hand an event's name on to a logger, by the argument that bears it.
 _HANDED_ON: Final = {"_mark_absent": 1, "report": 0}
@@ -257,14 +259,14 @@ def log_calls() -> Iterator[tuple[str, str | None]]:
 
 def _where(called: ast.expr) -> tuple[int | None, str | None]:
     if isinstance(called, ast.Attribute):
-        if called.attr in _LEVELS and ast.unparse(called.value) in {"_log", "log", "logger"}:
+        if called.attr in _LEVELS and ast.unparse(called.value) in _LOGGERS:
             return 0, called.attr
         return _HANDED_ON.get(called.attr), None
     return (_HANDED_ON.get(called.id), None) if isinstance(called, ast.Name) else (None, None)
 
 
 def events_told() -> dict[str, str]:
-    rows = section(DOCS / "it.md", "## Log events")
+    rows = section(DOCS / "reference" / "events.md", "## Events")
     return dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", rows, flags=re.MULTILINE))
 
 
@@ -272,10 +274,74 @@ def test_every_log_event_is_told_and_no_other() -> None:
     assert set(events_told()) == {event for event, _ in log_calls()}
 
 
+def test_every_key_that_is_logged_passes_the_guard_and_no_other_does() -> None:
+    assert set(logged_keys()) <= set(log.KEYS), "a new key belongs into edges/log/guard.py"
+    assert set(log.KEYS) <= set(logged_keys()) | _IN_TABLES
+
+
+# The guard's own report is written out of the table's reach.
+_IN_TABLES: Final = {"keys"}
+
+
+def logged_keys() -> Iterator[str]:
+    for path in sorted((ROOT / "dispatcher").rglob("*.py")):
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(module):
+            if not isinstance(node, ast.Call) or _where(node.func)[0] is None:
+                continue
+            for keyword in node.keywords:
+                if keyword.arg:
+                    yield keyword.arg
+                elif ast.unparse(keyword.value) != "values":  # handed on to a logger
+                    found = list(_keys_of_table(module, keyword.value))
+                    assert found, f"{path.name}: write the keys of a table where it is made"
+                    yield from found
+
+
+def _keys_of_table(module: ast.Module, value: ast.expr) -> Iterator[str]:
+    """Yield the keys of a table that is made in the same module, by its name or function."""
+    name = ast.unparse(value.func if isinstance(value, ast.Call) else value)
+    for node in ast.walk(module):
+        made: ast.expr | None = None
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            made = node.value
+        elif isinstance(node, ast.FunctionDef) and node.name == name:
+            last = node.body[-1]
+            made = last.value if isinstance(last, ast.Return) else None
+        if isinstance(made, ast.Dict):
+            yield from (str(key.value) for key in made.keys if isinstance(key, ast.Constant))
+
+
 def test_the_level_of_every_log_event_is_right() -> None:
     told = events_told()
     for event, level in log_calls():
         assert level in {None, told[event]}, event
+
+
+_PAST: Final = frozenset(
+    {
+        "was",
+        "were",
+        "did",
+        "had",
+        "could",
+        "became",
+        "came",
+        "broke",
+        "went",
+        "made",
+        "took",
+        "kept",
+        "found",
+        "held",
+    }
+)
+
+
+def test_every_log_event_is_told_in_the_past_tense() -> None:
+    for event, _ in log_calls():
+        words = event.split("_")
+        assert any(word in _PAST or word.endswith("ed") for word in words), event
 
 
 def test_log_events_are_told_in_the_order_of_the_alphabet() -> None:

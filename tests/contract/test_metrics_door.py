@@ -147,7 +147,10 @@ def test_a_port_that_becomes_free_is_taken_by_and_by() -> None:
         other.close()
         until(lambda: len(logged) == 2, "the door")
     assert ask(door, "/page").status == 200
-    assert [line["event"] for line in logged] == ["metrics_are_not_shown", "metrics_are_shown"]
+    assert [line["event"] for line in logged] == [
+        "metrics_were_not_shown",
+        "metrics_were_shown",
+    ]
     showing.stop()
     with pytest.raises(OSError, match="refused"):
         ask(door, "/page")

@@ -68,6 +68,7 @@ class Office:
     destinations: dict[tuple[FinessET, str], Destination] = field(default_factory=dict)
     meter: Meter | None = None
     ledger: MemoryLedger = field(init=False)
+    asked_by: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger(clock=self.clock)
@@ -87,9 +88,13 @@ class Office:
             ledger or self.ledger,
             self.clock,
             Reader(self.inspector, self.apart, lambda: self.rules, self.policy),
-            lambda site, target: self.destinations.get((site, target)),
+            self._destination,
             meter=self.meter,
         )
+
+    def _destination(self, site: FinessET, name: str, rules: str = "") -> Destination | None:
+        self.asked_by.add(rules)
+        return self.destinations.get((site, name))
 
     def round(self, mailbox: Mailbox | None = None, ledger: Ledger | None = None) -> Round:
         """Return the work on the mailbox, as after a start of the program."""

@@ -196,7 +196,7 @@ def test_a_booted_debian_runs_the_service_inside_its_walls(
         wedge(debian, bal)
         until(lambda: shown(debian, "NRestarts") != "0", "the watchdog", deadline=180)
         told = debian.run("journalctl", "-u", UNIT, "-o", "cat", "--no-pager").stdout
-        assert "part_makes_no_progress" in told
+        assert "part_made_no_progress" in told
         assert "result 'watchdog'" in told
 
         debian.run("apt-get", "purge", "-y", "-qq", "sidep-dispatcher")

@@ -374,7 +374,7 @@ def test_a_torn_connection_keeps_the_names_read_so_far(office: Office) -> None:
     with capture_logs() as logs:
         assert made(office).unread == 1
     (log,) = logs
-    assert (log["event"], log["count"]) == ("names_not_read", 1)
+    assert (log["event"], log["count"]) == ("names_were_not_read", 1)
     assert set(log) == {"event", "log_level", "mailbox", "count", "error"}
 
 

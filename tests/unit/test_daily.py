@@ -348,8 +348,8 @@ def test_a_place_that_fails_is_tried_again_later_told_once_and_delays_no_other(
         desk.queue.finish()
         for minute in range(31, 60):
             desk.turn_at(paris(20, 18, minute))
-    assert [log["event"] for log in logs if log["event"] == "bordereau_waits"] == [
-        "bordereau_waits"
+    assert [log["event"] for log in logs if log["event"] == "bordereau_was_put_off"] == [
+        "bordereau_was_put_off"
     ]
     assert len(desk.drawn) < 8, "each time after a longer pause"
     desk.folder.mend()
@@ -382,7 +382,7 @@ def test_a_printer_for_what_people_ask_for_gets_no_list(desk: Desk) -> None:
     with capture_logs() as logs:
         desk.turn_at(paris(21, 18, 30))
         desk.turn_at(paris(21, 18, 31))
-    assert [log["event"] for log in logs] == ["bordereau_has_no_place"], "told once"
+    assert [log["event"] for log in logs] == ["bordereau_found_no_place"], "told once"
 
 
 def add_other_site(desk: Desk) -> MemoryDestination:

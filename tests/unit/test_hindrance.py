@@ -131,7 +131,7 @@ def test_a_job_that_takes_long_is_warned_of_once(
     with capture_logs() as logs:
         for _ in range(3):
             work.turn()
-    found = [log for log in logs if log["event"] == "delivery_takes_long"]
+    found = [log for log in logs if log["event"] == "delivery_took_long"]
     assert [log["because"] for log in found] == ["out of paper"] * warnings
 
 
@@ -142,7 +142,7 @@ def test_a_service_that_was_restarted_counts_from_when_the_job_was_made(
     office.clock.go(LONG)
     with capture_logs() as logs:
         office.round().turn()
-    assert "delivery_takes_long" in {log["event"] for log in logs}
+    assert "delivery_took_long" in {log["event"] for log in logs}
 
 
 def test_an_ordinary_job_is_no_hindrance_in_the_log(office: Office, queue: MemoryQueue) -> None:
@@ -154,7 +154,7 @@ def test_an_ordinary_job_is_no_hindrance_in_the_log(office: Office, queue: Memor
             work.turn()
         queue.hinder("paper jam")
         work.turn()
-    hindered = [log["because"] for log in logs if log["event"] == "delivery_is_hindered"]
+    hindered = [log["because"] for log in logs if log["event"] == "delivery_was_hindered"]
     assert hindered == ["paper jam"]
 
 

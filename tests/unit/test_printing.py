@@ -332,7 +332,7 @@ def test_documents_that_stay_in_the_spool_are_a_difference_and_told_once(
 def told(watch: SpoolWatch) -> list[int]:
     with capture_logs() as logs:
         watch.turn()
-    return [log["count"] for log in logs if log["event"] == "spool_keeps_documents"]
+    return [log["count"] for log in logs if log["event"] == "spool_kept_documents"]
 
 
 def test_a_lost_ledger_prints_nothing_again_by_itself(

@@ -322,8 +322,8 @@ def test_the_hours_before_a_term_are_told_once_each_also_over_restarts(
     ]
     site = str(three[0].truth.site)
     assert found == [
-        ("deadline_is_near", 24, site, 1),
-        ("deadline_is_very_near", 4, site, 1),
+        ("deadline_came_near", 24, site, 1),
+        ("deadline_came_very_near", 4, site, 1),
     ]
 
 
@@ -582,14 +582,14 @@ def test_a_server_without_uidplus_loses_nothing_and_the_copies_go(
     with capture_logs() as logs:
         turn(office).purge()
     events = [e["event"] for e in logs]
-    assert events.count("mailbox_cannot_delete") == 1, "told before the first term"
+    assert events.count("mailbox_refused_deletion") == 1, "told before the first term"
     office.clock.go(HOURS_72)
     with capture_logs() as logs:
         report = purge(office)
         purge(office)
     assert (report.mails, report.copies, report.lines) == (0, 3, 0)
     assert len(office.mailbox.stored) == 3
-    assert [e["event"] for e in logs].count("mailbox_cannot_delete") == 1
+    assert [e["event"] for e in logs].count("mailbox_refused_deletion") == 1
 
 
 def test_a_mail_that_the_server_does_not_expunge_is_tried_again(

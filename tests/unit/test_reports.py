@@ -191,4 +191,4 @@ def test_a_switch_that_does_not_answer_is_told_once_and_called_again() -> None:
         checks.switch.down = False
         assert checks.good() == 1
     events = [log["event"] for log in logs]
-    assert events == ["ping_was_not_taken", "ping_is_taken_again"]
+    assert events == ["ping_was_not_taken", "ping_was_taken_again"]

@@ -83,7 +83,7 @@ class Copies:
             found = documents(self._mailbox, some, self._desk.policy.senders)
             for entry, document in list(found):
                 orders = [
-                    Order(delivery.id, *_lane(entry, delivery), document)
+                    (Order(delivery.id, *_lane(entry, delivery), document), delivery.rules)
                     for delivery in entry.deliveries
                     if document is not None and _is_unknown(delivery)
                 ]
@@ -91,13 +91,13 @@ class Copies:
                     unsure.discard(entry.id)
         return frozenset(unsure)
 
-    def _locate(self, orders: Iterable[Order]) -> bool:
+    def _locate(self, orders: Iterable[tuple[Order, str]]) -> bool:
         """Look for every one; return whether all could be looked for."""
-        asked = [self._located(order) for order in orders]
+        asked = [self._located(order, rules) for order, rules in orders]
         return all(asked)
 
-    def _located(self, order: Order) -> bool:
-        destination = self._desk.destination(order.site, order.target)
+    def _located(self, order: Order, rules: str) -> bool:
+        destination = self._desk.destination(order.site, order.target, rules)
         if destination is None:
             return False
         try:
@@ -112,11 +112,10 @@ class Copies:
         return True
 
     def _work(self, lane: Lane, pairs: Sequence[Pair]) -> Callable[[], Answers]:
-        destination = self._desk.destination(*lane)
-        if destination is None:
-            gone = Unavailable(stuck.NO_TARGET)
-            return lambda: [(pair, gone) for pair in pairs]
-        return lambda: [(pair, _removed(destination, *pair)) for pair in pairs]
+        # Each copy lies where the rules said by which it was delivered.
+        by = {delivery.rules for _, delivery in pairs}
+        found = {rules: self._desk.destination(*lane, rules) for rules in by}
+        return lambda: [(pair, _removed(found[pair[1].rules], *pair)) for pair in pairs]
 
     def _record(self, group: Iterable[Ended[Answers]]) -> int:
         gone = 0
@@ -173,7 +172,9 @@ class Copies:
                 stuck.tell(self._desk, lane, Unavailable("it does not answer"))
 
 
-def _removed(destination: Destination, entry: Entry, delivery: Delivery) -> Answer:
+def _removed(destination: Destination | None, entry: Entry, delivery: Delivery) -> Answer:
+    if destination is None:
+        return Unavailable(stuck.NO_TARGET)
     # An emptied line has no digest left: then nothing is ever taken for ours.
     copy = Copy(delivery.id, delivery.reference or "", entry.sha256 or "")
     try:

@@ -53,9 +53,9 @@ def _warn(desk: Desk, entries: Iterable[Entry], hours: int) -> None:
     for site, ids in _by_site(news):
         told = {"site": site, "count": len(ids), "hours": hours, "ids": ids}
         if hours == min(WARNINGS):
-            _log.error("deadline_is_very_near", **told)
+            _log.error("deadline_came_very_near", **told)
         else:
-            _log.warning("deadline_is_near", **told)
+            _log.warning("deadline_came_near", **told)
 
 
 def _by_site(entries: Iterable[Entry]) -> list[tuple[str, list[str]]]:

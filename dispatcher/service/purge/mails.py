@@ -189,7 +189,7 @@ class Mails:
     def _cannot(self) -> None:
         if is_news(self._desk, f"uidplus {self._mailbox.name}"):
             _log.error(
-                "mailbox_cannot_delete",
+                "mailbox_refused_deletion",
                 mailbox=self._mailbox.name,
                 hint="No UIDPLUS there, or no right to delete: ask the operator.",
             )

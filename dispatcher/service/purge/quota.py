@@ -52,9 +52,9 @@ def watch(mailbox: Mailbox, desk: Desk) -> None:
     if told > told_before:
         told_of = {"mailbox": mailbox.name, "percent": filling.percent}
         if told == max(_ALARMS):
-            _log.error("mailbox_is_nearly_full", **told_of)
+            _log.error("mailbox_became_nearly_full", **told_of)
         else:
-            _log.warning("mailbox_is_filling", **told_of)
+            _log.warning("mailbox_filled_up", **told_of)
 
 
 def _told(percent: int, before: int) -> int:

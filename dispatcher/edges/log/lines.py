@@ -10,9 +10,9 @@ from functools import partialmethod
 from typing import Final, Literal, TextIO
 
 import structlog
-from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
+from dispatcher.edges.log.guard import guard
 from dispatcher.errors import place_of
 
 # sd-daemon(3): a line that begins with <N> carries its syslog priority to the journal.
@@ -63,15 +63,25 @@ def _processors(style: Literal["json", "console"], stream: TextIO) -> list[Proce
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        # Local variables hold documents and names: frames go out without them.
-        structlog.processors.ExceptionRenderer(
-            ExceptionDictTransformer(show_locals=False, max_frames=20)
-        ),
+        _without_exception,
+        guard,
     ]
     if style == "console":
         return [*common, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     # ASCII only, so that no line separator or escape of another alphabet gets through.
     return [*common, structlog.processors.JSONRenderer(ensure_ascii=True)]
+
+
+def _without_exception(
+    _logger: WrappedLogger, _method: str, event_dict: EventDict
+) -> EventDict:
+    """Tell of an exception its class and place alone: its text could quote a document."""
+    error = event_dict.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        event_dict["error"], event_dict["place"] = type(error).__name__, place_of(error)
+    return event_dict
 
 
 def _is_journal(stream: TextIO) -> bool:
