@@ -187,6 +187,7 @@ def test_a_booted_debian_runs_the_service_inside_its_walls(
 
         debian.run("systemctl", "reload", UNIT)
         assert shown(debian, "ActiveState") == "active"
+        assert_rules_follow_an_edit(debian)
 
         give_as_credential(debian)
         debian.run("systemctl", "restart", UNIT)
@@ -195,12 +196,24 @@ def test_a_booted_debian_runs_the_service_inside_its_walls(
 
         wedge(debian, bal)
         until(lambda: shown(debian, "NRestarts") != "0", "the watchdog", deadline=180)
-        told = debian.run("journalctl", "-u", UNIT, "-o", "cat", "--no-pager").stdout
+        told = journal(debian)
         assert "part_made_no_progress" in told
         assert "result 'watchdog'" in told
 
         debian.run("apt-get", "purge", "-y", "-qq", "sidep-dispatcher")
         assert shown(debian, "ActiveState") == "inactive"
+
+
+def journal(debian: Debian) -> str:
+    return debian.run("journalctl", "-u", UNIT, "-o", "cat", "--no-pager").stdout
+
+
+def assert_rules_follow_an_edit(debian: Debian) -> None:
+    """Edit the rules while they are in force; the service notices by itself."""
+    rules = "/etc/sidep-dispatcher/routing.yaml"
+    debian.run("sed", "-i", "s/LBM Exemple/LBM Nouveau/", rules)
+    debian.run("grep", "-q", "LBM Nouveau", rules)
+    until(lambda: "rules_reloaded" in journal(debian), "the new rules are in force")
 
 
 def shown(debian: Debian, what: str) -> str:
