@@ -50,7 +50,7 @@ deb: | packages $(UV)  ## build the Debian package into dist/
 	@packaging/build_deb.sh $(UV)
 
 debtest: packages $(ALL_EXTRAS)  ## build, install, upgrade, remove and purge it in a fresh Debian (root)
-	@command -v debootstrap systemd-nspawn >/dev/null || apt-get install -y -qq --no-install-recommends debootstrap systemd-container
+	@{ command -v debootstrap && command -v systemd-nspawn; } >/dev/null || apt-get install -y -qq --no-install-recommends debootstrap systemd-container
 	UV=$(abspath $(UV)) $(BIN)/pytest -m deb --timeout 1800 tests/packaging
 
 # What is measured against, and the plots, are in a group of their own.

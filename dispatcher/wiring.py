@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -62,7 +62,7 @@ from dispatcher.service.places import Places
 from dispatcher.service.reports import Plan, Reports
 from dispatcher.service.rulebook import Rulebook
 from dispatcher.service.watchman import Watchman
-from dispatcher.settings import MailboxSettings, MetricsSettings, Settings
+from dispatcher.settings import PREFIX, MailboxSettings, MetricsSettings, Settings
 
 __all__ = ["CLOCK", "Configuration", "PdfInspector", "configuration"]
 
@@ -559,6 +559,10 @@ def _mailbox(name: str, settings: MailboxSettings) -> Mailbox:
     return ImapMailbox(_account(name, settings), CLOCK)
 
 
+def _token(command: Sequence[str] | None) -> Callable[[], str] | None:
+    return partial(token.run, command, hidden=PREFIX) if command else None
+
+
 def _account(name: str, settings: MailboxSettings) -> Account:
     return Account(
         name=name,
@@ -572,7 +576,7 @@ def _account(name: str, settings: MailboxSettings) -> Account:
         client_key=settings.client_key,
         client_passphrase=settings.client_passphrase,
         proxy=_proxy(settings),
-        token=partial(token.run, settings.token_command) if settings.token_command else None,
+        token=_token(settings.token_command),
         folder=settings.folder,
         watch=settings.watch.value,
         poll_interval=settings.poll_interval.total_seconds(),

@@ -32,8 +32,10 @@ find "$tree/bin" -mindepth 1 ! -name 'python*' -delete
 find "$tree" -name '__pycache__' -prune -exec rm -rf {} +
 find "$tree" \( -name direct_url.json -o -name uv_cache.json -o -name REQUESTED \) -delete
 rm -rf "$tree/.lock" "$tree/share/man"
-# What is compiled here names the directory that it was compiled in.
-find "$tree/lib" -name 'cups.*.so' -exec strip --strip-unneeded {} +
+# What is compiled here names the directory that it was compiled in, and these bring symbols
+# for debuggers, ten times their own size. Others were stripped or laid out by their makers.
+find "$tree/lib" \( -name 'cups.*.so' -o -path '*/sqlalchemy/*.so' -o -path '*/fontTools/*.so' \) \
+  -exec strip --strip-unneeded {} +
 ln -sf "/usr/bin/python$minor" "$tree/bin/python3"
 ln -sf python3 "$tree/bin/python"
 rm -f "$tree/bin/python$minor"; ln -s python3 "$tree/bin/python$minor"

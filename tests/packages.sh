@@ -2,7 +2,7 @@
 # Installs the Debian packages that the tests need when they are missing and that is
 # allowed (root, or sudo without a password); else says which, and fails.
 set -eu
-needed=(systemd python3-venv dovecot-imapd dovecot-lmtpd openssl cups-daemon cups-client cups-ipp-utils dbus-daemon libcups2-dev gcc python3-dev libfaketime prometheus)
+needed=(systemd procps python3-venv dovecot-imapd dovecot-lmtpd openssl cups-daemon cups-client cups-ipp-utils dbus-daemon libcups2-dev gcc python3-dev libfaketime prometheus)
 missing=()
 for package in "${needed[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")

@@ -19,8 +19,11 @@ _LARGEST: Final = 64 * 1024
 _HINT: Final = "Run the token_command by hand as the service's user and look at what it says."
 
 
-def run(command: Sequence[str], *, seconds: float = _SECONDS) -> str:
+def run(command: Sequence[str], *, hidden: str, seconds: float = _SECONDS) -> str:
     """Return what the command prints, without white space around it.
+
+    It sees no variable of the environment whose name begins with `hidden`, in whatever
+    case: the service's other passwords may stand there.
 
     Raises Unavailable when it cannot be started, fails, is too slow or prints nothing
     usable. Neither its output nor its arguments appear in the error: both may be secrets.
@@ -35,6 +38,7 @@ def run(command: Sequence[str], *, seconds: float = _SECONDS) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            env=_environment(hidden),
         )
     except OSError as error:
         # `from None`: the chained error would print the command line.
@@ -52,6 +56,14 @@ def run(command: Sequence[str], *, seconds: float = _SECONDS) -> str:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         raise _failed(how)
     return _token(printed)
+
+
+def _environment(hidden: str) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(hidden.upper())
+    }
 
 
 def _printed(process: subprocess.Popen[bytes], deadline: float) -> bytes:

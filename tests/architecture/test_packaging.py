@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
@@ -29,6 +30,25 @@ def test_what_lies_in_etc_is_kept_over_upgrades() -> None:
         if one["dst"].startswith("/etc/") and one.get("type") != "dir"
     }
     assert kinds == {"config|noreplace"}
+
+
+def test_every_program_that_the_unit_starts_comes_with_the_package() -> None:
+    """A small Debian has no /bin/kill, and the unit could not reload."""
+    recipe = YAML(typ="safe").load(RECIPE.read_text(encoding="utf-8"))
+    known = {one["dst"] for one in recipe["contents"]}
+    depends = {one.split()[0] for one in recipe["depends"]}
+    unit = (ROOT / "systemd" / "sidep-dispatcher.service").read_text(encoding="utf-8")
+    programs = re.findall(r"(?m)^Exec\w+=(\S+)", unit)
+    assert len(programs) > 1
+    assert [one for one in programs if one not in known and owner(one) not in depends] == []
+
+
+def owner(program: str) -> str:
+    """Return the Debian package that a program of this machine belongs to."""
+    found = subprocess.run(
+        ["dpkg-query", "--search", program], capture_output=True, text=True, check=True
+    ).stdout
+    return found.split(":")[0]
 
 
 @pytest.mark.parametrize("name", ["postinst", "prerm", "postrm", "build_deb.sh"])

@@ -6,6 +6,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.imap.claims import life_of
 from dispatcher.errors import LoginRefused, Refused, Unavailable
+from dispatcher.settings import PREFIX
 from tests.acceptance.laboratory import until
 from tests.servers.dovecot import Bal, Dovecot
 
 Open = Callable[[Account], ImapMailbox]
+run = partial(token.run, hidden=PREFIX)
 
 
 @pytest.fixture
@@ -117,7 +120,7 @@ def script(path: Path, body: str) -> list[str]:
 def test_the_command_prints_a_new_token_at_each_login(tmp_path: Path) -> None:
     body = "p = sys.argv[0] + '.n'\nopen(p, 'a').write('x')\nprint(len(open(p).read()))"
     command = script(tmp_path / "token", body)
-    assert [token.run(command) for _ in range(3)] == ["1", "2", "3"]
+    assert [run(command) for _ in range(3)] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,7 @@ def test_a_command_that_gives_no_token_is_told_without_its_output(
     tmp_path: Path, body: str, what: str
 ) -> None:
     with pytest.raises(Unavailable, match=what) as caught:
-        token.run(script(tmp_path / "token", body))
+        run(script(tmp_path / "token", body))
     said = f"{caught.value} {caught.value.hint} {caught.value.__cause__}"
     assert "s3cret" not in said
     assert "argument" not in said
@@ -160,7 +163,7 @@ def test_a_command_that_cannot_be_started_says_why(
         path.touch()
         path.chmod(mode)
     with pytest.raises(Unavailable, match=f"cannot be started: {what}"):
-        token.run([str(path)])
+        run([str(path)])
 
 
 @pytest.mark.parametrize("prints", [True, False], ids=["after printing", "silently"])
@@ -175,7 +178,7 @@ def test_a_command_that_is_too_slow_is_ended_with_what_it_started(
         "time.sleep(600)"
     )
     with pytest.raises(Unavailable, match="took over 5 s and was ended"):
-        token.run(script(tmp_path / "token", body), seconds=5)
+        run(script(tmp_path / "token", body), seconds=5)
     started = [int(pid) for pid in pids.read_text().split()]
     until(lambda: not any(map(alive, started)), "the end of what it started")
 
@@ -189,11 +192,19 @@ def alive(pid: int) -> bool:
 
 def test_a_command_that_prints_without_end_is_ended(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="took over 3 s"):
-        token.run(
-            script(tmp_path / "token", "while True: os.write(1, b'x' * 65536)"), seconds=3
-        )
+        run(script(tmp_path / "token", "while True: os.write(1, b'x' * 65536)"), seconds=3)
 
 
 def test_the_command_sees_no_terminal_and_no_input(tmp_path: Path) -> None:
     body = "print(len(sys.stdin.read()) or os.isatty(0) or 'alone')"
-    assert token.run(script(tmp_path / "token", body)) == "alone"
+    assert run(script(tmp_path / "token", body)) == "alone"
+
+
+def test_the_command_does_not_see_the_services_other_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIDEP_DISPATCHER__ALERTS__SMTP__PASSWORD", "s3cret")
+    monkeypatch.setenv("Sidep_Dispatcher__Mailboxes__Gare__Password", "s3cret")
+    monkeypatch.setenv("MSSANTE_REALM", "its-own")
+    body = "assert 's3cret' not in os.environ.values()\nprint(os.environ['MSSANTE_REALM'])"
+    assert run(script(tmp_path / "token", body)) == "its-own"

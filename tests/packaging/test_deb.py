@@ -18,6 +18,7 @@ import pytest
 
 from dispatcher.simulator import scenario
 from tests.acceptance.laboratory import until
+from tests.acceptance.monitoring import Monitoring, free_port
 from tests.architecture.generate import ROOT
 from tests.packaging.debian import Debian
 from tests.servers.dovecot import Bal
@@ -176,13 +177,17 @@ def test_a_booted_debian_runs_the_service_inside_its_walls(
         debian.run("systemctl", "start", UNIT)
         assert shown(debian, "ActiveState") == "inactive", "it waits for its configuration"
         configure(debian, bal)
+        monitoring = give_figures(debian)
         bal.deliver(sendings[0].raw)
         debian.run("systemctl", "start", UNIT)
         until(lambda: len(documents(debian)) == 1, "the first certificate")
         assert_inside_its_walls(debian)
+        until(lambda: monitoring.get("/readyz")[0] == 200, "work flows, for monitoring too")
+        assert "sidep_" in monitoring.text()
 
         debian.run("systemctl", "reload", UNIT)
         assert shown(debian, "ActiveState") == "active"
+        assert_rules_follow_an_edit(debian)
 
         give_as_credential(debian)
         debian.run("systemctl", "restart", UNIT)
@@ -191,12 +196,24 @@ def test_a_booted_debian_runs_the_service_inside_its_walls(
 
         wedge(debian, bal)
         until(lambda: shown(debian, "NRestarts") != "0", "the watchdog", deadline=180)
-        told = debian.run("journalctl", "-u", UNIT, "-o", "cat", "--no-pager").stdout
+        told = journal(debian)
         assert "part_made_no_progress" in told
         assert "result 'watchdog'" in told
 
         debian.run("apt-get", "purge", "-y", "-qq", "sidep-dispatcher")
         assert shown(debian, "ActiveState") == "inactive"
+
+
+def journal(debian: Debian) -> str:
+    return debian.run("journalctl", "-u", UNIT, "-o", "cat", "--no-pager").stdout
+
+
+def assert_rules_follow_an_edit(debian: Debian) -> None:
+    """Edit the rules while they are in force; the service notices by itself."""
+    rules = "/etc/sidep-dispatcher/routing.yaml"
+    debian.run("sed", "-i", "s/LBM Exemple/LBM Nouveau/", rules)
+    debian.run("grep", "-q", "LBM Nouveau", rules)
+    until(lambda: "rules_reloaded" in journal(debian), "the new rules are in force")
 
 
 def shown(debian: Debian, what: str) -> str:
@@ -209,6 +226,21 @@ def assert_inside_its_walls(debian: Debian) -> None:
     said = dict(line.split(":\t", 1) for line in kernel.splitlines() if ":\t" in line)
     assert (said["Seccomp"], said["CapBnd"], said["NoNewPrivs"]) == ("2", "0" * 16, "1")
     assert shown(debian, "NRestarts") == "0"
+
+
+def give_figures(debian: Debian) -> Monitoring:
+    """Let the service be monitored at a port of this machine that is free."""
+    port = free_port()
+    settings = debian.path("/etc/sidep-dispatcher/dispatcher.yaml")
+    with settings.open("a", encoding="utf-8") as file:
+        file.write(f'\nmetrics: {{listen: "127.0.0.1:{port}"}}\n')
+    folder = debian.path(f"/etc/systemd/system/{UNIT}.service.d")
+    folder.mkdir(parents=True)
+    (folder / "network.conf").write_text(
+        f"[Service]\nSocketBindAllow=ipv4:tcp:{port}\n", encoding="utf-8"
+    )
+    debian.run("systemctl", "daemon-reload")
+    return Monitoring(port)
 
 
 def give_as_credential(debian: Debian) -> None:
@@ -227,7 +259,6 @@ def wedge(debian: Debian, bal: Bal) -> None:
     settings = "/etc/sidep-dispatcher/dispatcher.yaml"
     debian.run("sed", "-i", "s#    username#    password_file: hangs\\n&#", settings)
     folder = debian.path(f"/etc/systemd/system/{UNIT}.service.d")
-    folder.mkdir(parents=True)
     (folder / "watchdog.conf").write_text(
         "[Service]\nWatchdogSec=20s\nLoadCredential=\n", encoding="utf-8"
     )
@@ -295,8 +326,36 @@ def test_the_wheel_installs_with_uv_and_needs_nothing_compiled(tmp_path: Path) -
         "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
     }
     subprocess.run([uv(), "tool", "install", "--quiet", wheel], env=environ, check=True)
-    for words in (["--version"], ["schema", "routing"], ["init", "--help"]):
-        subprocess.run(
-            [tmp_path / "bin" / "sidep-dispatcher", *words],
-            check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+    program = tmp_path / "bin" / "sidep-dispatcher"
+    for words in (["--version"], ["schema", "settings"], ["schema", "routing"]):
+        subprocess.run([program, *words], check=True, stdout=subprocess.DEVNULL)
+    assert_a_first_configuration_is_right(program, tmp_path)
+    for command in (["demo"], ["simulate"]):
+        ended = subprocess.run([program, *command], capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stdout) == (78, "")
+        assert "sidep-dispatcher[demo]" in ended.stderr, "it names the extra that is missing"
+
+
+def assert_a_first_configuration_is_right(program: Path, top: Path) -> None:
+    """Write one by options alone and check it, both without a network."""
+    folder, state, secret = top / SITE, top / "state", top / "lbm.password"
+    folder.mkdir(mode=0o700)
+    folder.chmod(0o2750)
+    state.mkdir(mode=0o700)
+    secret.touch(mode=0o600)
+    secret.write_text("secret", encoding="utf-8")
+    subprocess.run(
+        [
+            program, "init", "--no-input", "--offline", "--dir", top / "etc",
+            "--host", "imap.operateur.example", "--username", "sidep@lbm.example.mssante.fr",
+            "--password-file", secret, "--since", "all", "--lbm", "LBM Exemple",
+            "--finess-ej", "990000903", "--finess", SITE, "--folder", folder, "--state", state,
+        ],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    ended = subprocess.run(
+        [program, "check", "--offline", "--config", top / "etc" / "dispatcher.yaml"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.endswith("No problem.\n")
