@@ -62,25 +62,37 @@ class Debian:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         try:
-            until(lambda: self._first_process(process) != "", "the first process")
-            self._leader = self._first_process(process)
-            until(self._is_up, "systemd is up")
+            until(lambda: self._is_up(process), "systemd is up")
             yield
         finally:
-            leader, self._leader = self._leader, ""
-            if leader:
-                os.kill(int(leader), signal.SIGKILL)
+            self._leader = ""
+            with contextlib.suppress(ProcessLookupError):
+                for child in self._children(process):
+                    os.kill(int(child), signal.SIGKILL)
+            process.kill()
             process.wait(DEADLINE)
 
     @staticmethod
-    def _first_process(process: subprocess.Popen[bytes]) -> str:
-        assert process.poll() is None, "the machine did not boot"
+    def _children(process: subprocess.Popen[bytes]) -> list[str]:
+        """Return what it started, the machine's first process among it once it is there."""
         task = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        return task.read_text(encoding="ascii").strip()
+        return task.read_text(encoding="ascii").split() if process.poll() is None else []
 
-    def _is_up(self) -> bool:
-        ended = self.run("systemctl", "is-system-running", check=False)
-        return ended.stdout.strip() in {"running", "degraded"}
+    def _is_up(self, process: subprocess.Popen[bytes]) -> bool:
+        """Tell whether systemd runs inside; remember its number out here.
+
+        The first child only makes the namespaces and ends, and is still in ours meanwhile,
+        where this machine's own systemd would answer: each look asks anew.
+        """
+        assert process.poll() is None, "the machine did not boot"
+        for child in self._children(process):
+            if _processes_seen_by(child) in {"", _processes_seen_by("self")}:
+                continue
+            self._leader = child
+            ended = self.run("systemctl", "is-system-running", check=False)
+            if ended.stdout.strip() in {"running", "degraded"}:
+                return True
+        return False
 
     def install(self, package: Path) -> str:
         """Install or upgrade to a package's file, with what it depends on.
@@ -104,6 +116,14 @@ class Debian:
         own = ("var/lib/dpkg", "var/lib/apt", "var/cache", "var/log", "etc/ld.so.", "srv/")
         found = (str(path.relative_to(self.root)) for path in self.root.rglob("*"))
         return {one for one in found if not one.startswith(own)}
+
+
+def _processes_seen_by(process: str) -> str:
+    """Return a process's PID namespace; "" when the process has ended."""
+    try:
+        return os.readlink(f"/proc/{process}/ns/pid")
+    except FileNotFoundError:
+        return ""
 
 
 def _base() -> Path:
