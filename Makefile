@@ -21,7 +21,7 @@ test: packages $(ALL_EXTRAS) lint types imports deps  ## everything, on real ser
 	$(BIN)/pytest -n 3 --dist worksteal
 
 check: $(STAMP) lint types imports  ## the quick part, under a minute
-	$(BIN)/pytest -q -m 'not slow' tests/unit tests/architecture tests/crash
+	$(BIN)/pytest -q -n 3 --dist worksteal -m 'not slow' tests/unit tests/architecture tests/crash
 
 format: $(STAMP)  ## put the code into shape
 	$(BIN)/ruff format
