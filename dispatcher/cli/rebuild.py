@@ -19,7 +19,11 @@ from dispatcher.service.once import Outcome, run_once
 from dispatcher.service.rebuild import Finding, Survey, survey
 from dispatcher.service.watch import check_balance
 
-_KEEP = "It holds file numbers: delete it when the new one is right, at the latest in 72 hours."
+_KEEP = (
+    "The new one knows neither its audit trail nor what `hold` keeps: export the trail, set "
+    "each hold again (docs/sauvegarde.md). It holds file numbers: delete it when the new one "
+    "is right, at the latest in 72 hours."
+)
 _HEADS = ("site", "target", "there already", "in doubt", "to deliver", "no answer")
 
 

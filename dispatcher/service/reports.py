@@ -98,7 +98,14 @@ class Reports:
             self._shelf.put(name, report.as_csv(made).encode("utf-8-sig"))
         if self._alerts is not None:
             subject = f"[SI-DEP {self._desk.rules.lbm}] Rapport {made.period.name}"
-            self._alerts.send(letter.letter(subject, report.as_lines(made), now))
+            sent = self._alerts.send(letter.letter(subject, report.as_lines(made), now))
+            if sent.refused:
+                # The others have it: to send it again would be a second one for them.
+                _log.error(
+                    "report_recipient_was_refused",
+                    period=made.period.name,
+                    count=len(sent.refused),
+                )
 
     def _failed(self, error: DispatcherError, period: Period) -> None:
         self._not_before = self._desk.clock.monotonic() + _PAUSE

@@ -207,10 +207,30 @@ def test_a_damaged_ledger_is_moved_aside_and_made_anew(
     assert len(held(working)) == 7
 
 
+def test_what_the_new_ledger_does_not_know_is_told_and_the_old_one_exports_it(
+    laboratory: Laboratory, bal: Bal, eight: list[Sending]
+) -> None:
+    bal.append(eight[0].raw)
+    assert laboratory.once()[0] == 0
+    (entry,) = laboratory.listed()
+    words = ("--until", "2036-12-31", "--reason", "réquisition")
+    assert laboratory.command("hold", entry["id"], *words).status == 0
+    ended = laboratory.command("rebuild", "--confirm")
+    assert ended.status == 0, ended.err
+    assert "neither its audit trail nor what `hold` keeps" in ended.err
+    (old,) = aside(laboratory)
+    settings = laboratory.config.read_text("utf-8")
+    laboratory.config.write_text(settings.replace(str(laboratory.ledger), str(old)), "utf-8")
+    exported = laboratory.command("audit", "export").out
+    laboratory.config.write_text(settings, "utf-8")
+    assert (exported.count("réquisition"), exported.count(entry["id"])) == (1, 1)
+
+
 def test_no_rebuild_while_the_service_works(working: Laboratory) -> None:
     service = working.start()
     try:
-        until(lambda: working.command("run", "--once").status == 75, "the service works")
+        # Not by `run --once`: it takes the lock itself, and the service might come too late.
+        until(lambda: working.logged("service_started") == 1, "the service works")
         ended = working.command("rebuild", "--confirm")
         assert (ended.status, aside(working)) == (75, [])
     finally:

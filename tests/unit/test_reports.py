@@ -115,6 +115,18 @@ def test_a_mail_server_that_is_down_gets_the_report_later(desk: Desk) -> None:
     assert desk.at(THURSDAY + DAY + 2 * HOUR) == ["2026-11-26"]
 
 
+def test_a_recipient_that_the_mail_server_refuses_is_told_in_the_log_and_gets_no_second_try(
+    desk: Desk,
+) -> None:
+    desk.alerts.refused = ("gone@lbm.example",)
+    with capture_logs() as logs:
+        assert desk.at(THURSDAY + DAY) == ["2026-11-26"]
+        assert desk.at(THURSDAY + DAY + 2 * HOUR) == [], "the others have it"
+    told = [log for log in logs if log["event"] == "report_recipient_was_refused"]
+    assert [(log["log_level"], log["count"]) for log in told] == [("error", 1)]
+    assert "gone@lbm.example" not in str(logs)
+
+
 def test_a_file_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "in the way").write_text("a file")
     with pytest.raises(Unavailable, match="cannot be written"):
