@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -255,6 +256,8 @@ def open_desk(
             _recognise(ledger, chosen.settings.mailboxes)
         earlier = Earlier(ledger, routing(chosen.settings))
         destinations = Destinations(ledger, in_force, server, earlier)
+        # What is loaded by now stays: to look for garbage in it takes a tenth of the time.
+        gc.freeze()
         yield Desk(
             ledger,
             CLOCK,

@@ -19,6 +19,21 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Name what failed once more, a line each, as the very last words of a run.
+
+    Where only the end of a long output is kept, it says at least which tests to look at.
+    """
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    for kind in ("failed", "error"):
+        for report in reporter.stats.get(kind, ()):
+            crash = getattr(report.longrepr, "reprcrash", None)
+            first = crash.message.partition("\n")[0] if crash else ""
+            reporter.write_line(f"{kind}: {report.nodeid}: {first[:200]}")
+
+
 @pytest.fixture(autouse=True)
 def _log_of_its_own() -> Iterator[None]:
     """Put the process's log back as it was: a command that a test runs sets it up anew.

@@ -36,26 +36,30 @@ def _letters(text: str) -> str:
     return "".join(filter(str.isalnum, fold(unicodedata.normalize("NFC", text))))
 
 
-_LABELS: Final = {
-    _letters(text): label
-    for text, label in (
-        ("Nom", Label.LAST_NAME),
-        ("Prénom", Label.FIRST_NAME),
-        ("Sexe", Label.SEX),
-        ("Date de naissance", Label.BORN),
-        ("Matricule Identifiant National de Santé (INS)", Label.INS),
-        (
-            "Test réalisé : Type d'analyse (voir le site de Bioloinc pour la terminologie)",
-            Label.ANALYSIS,
-        ),
-        ("Type d'analyse (voir le site de Bioloinc pour la terminologie)", Label.ANALYSIS),
-        ("Identifiant de la structure ayant réalisé le test", Label.SITE),
-        ("Date de prélèvement", Label.SAMPLED),
-        ("Date de", Label.SAMPLED),  # so printed on the third page of the facsimile
-        ("Date d'intégration du résultat dans l'application SI-DEP", Label.INTEGRATED),
-        ("Résultat du test", Label.RESULT),
-    )
-}
+_PRINTED: Final = (
+    ("Nom", Label.LAST_NAME),
+    ("Prénom", Label.FIRST_NAME),
+    ("Sexe", Label.SEX),
+    ("Date de naissance", Label.BORN),
+    ("Matricule Identifiant National de Santé (INS)", Label.INS),
+    (
+        "Test réalisé : Type d'analyse (voir le site de Bioloinc pour la terminologie)",
+        Label.ANALYSIS,
+    ),
+    ("Type d'analyse (voir le site de Bioloinc pour la terminologie)", Label.ANALYSIS),
+    ("Identifiant de la structure ayant réalisé le test", Label.SITE),
+    ("Date de prélèvement", Label.SAMPLED),
+    ("Date de", Label.SAMPLED),  # so printed on the third page of the facsimile
+    ("Date d'intégration du résultat dans l'application SI-DEP", Label.INTEGRATED),
+    ("Résultat du test", Label.RESULT),
+)
+_LABELS: Final = {_letters(text): label for text, label in _PRINTED}
+# As they are printed, which is how they nearly always come: a fold that need not be made.
+_AS_PRINTED: Final = dict(_PRINTED)
+# With which letters a label begins, and in how much of a line they are looked for.
+_FIRST: Final = 3
+_HEADS: Final = frozenset(label[:_FIRST] for label in _LABELS)
+_HEAD: Final = 12
 _LONGEST: Final = 160  # characters of a line in which a label may end
 _SPAN: Final = 4  # lines over which a label may be wrapped
 _COLONS: Final = 2  # the colon that ends a label is one of the first two
@@ -134,7 +138,7 @@ def _cell_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:
     neighbours = (*lines[max(at - 1, 0) : at], *lines[at + 1 : at + 2])
     if not cell or any(neighbours) or len(cell) > _LONGEST or ":" in cell:
         return None
-    label = _LABELS.get(_letters(cell))
+    label = _known(cell)
     return (label, "", at + 1) if label else None
 
 
@@ -146,12 +150,25 @@ def _label_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:
         if not line or line.startswith(">") or len(joined) > _LONGEST:
             return None
         joined = f"{joined} {line}"
+        if not _may_begin_label(joined):
+            return None
         if (found := _label_in(joined, len(joined) - len(line))) is not None:
             return *found, after + 1
         begun = _letters(joined)
         if not begun or not any(label.startswith(begun) for label in _LABELS):
             return None
     return None
+
+
+def _may_begin_label(text: str) -> bool:
+    """Return False where the first letters are no label's: the rest need not be folded."""
+    head = _letters(text[:_HEAD])
+    return len(head) < _FIRST or head[:_FIRST] in _HEADS
+
+
+def _known(text: str) -> Label | None:
+    """Return the label that a text is, however it is written."""
+    return _AS_PRINTED.get(text.strip(" ")) or _LABELS.get(_letters(text))
 
 
 def _label_in(text: str, begin: int) -> tuple[Label, str] | None:
@@ -161,7 +178,7 @@ def _label_in(text: str, begin: int) -> tuple[Label, str] | None:
         colon = text.find(":", colon + 1)
         if colon < 0 or colon > _LONGEST:
             return None
-        if colon >= begin and (label := _LABELS.get(_letters(text[:colon]))):
+        if colon >= begin and (label := _known(text[:colon])):
             return label, text[colon + 1 :].strip(" ")
     return None
 

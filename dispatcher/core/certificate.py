@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from functools import cached_property
 from typing import Final
 
 from dispatcher.core import evidence, subject
@@ -61,14 +62,14 @@ class ContentKey:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
     """The attached PDF with the name it came under. Never written to a log."""
 
     name: str = field(repr=False)
     content: bytes = field(repr=False)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """SHA-256 of the content, in hexadecimal."""
         return hashlib.sha256(self.content).hexdigest()

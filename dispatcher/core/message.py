@@ -107,7 +107,8 @@ def message_id_digest(raw_or_header: bytes) -> str | None:
     all count, in their order. None: there is none. Lines end as they do for a server, at
     \n: what `read` forgives a message without one would not be in a server's answer.
     """
-    values = mime.entity(raw_or_header[: mime.HEADER_LIMIT]).values("message-id")
+    found = mime.header_fields(raw_or_header)
+    values = [value for name, value in found if name == "message-id"]
     # No value holds a line end, so that two fields are never taken for one.
     return hashlib.sha256(b"\n".join(values)).hexdigest() if values else None
 

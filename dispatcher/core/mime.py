@@ -64,6 +64,12 @@ def entity(raw: bytes, *, default: str = "text/plain") -> Entity:
     return Entity(found, kind if _TYPE.fullmatch(kind) else default, body)
 
 
+def header_fields(raw: bytes) -> tuple[tuple[str, bytes], ...]:
+    """Return the header fields of an entity whose body does not matter; see `entity`."""
+    end = _HEADER_END.search(raw, 0, HEADER_LIMIT)
+    return tuple(fields(raw[: end.start()] if end else raw[:HEADER_LIMIT]))
+
+
 def message(raw: bytes) -> Entity:
     """Return the outermost entity. Line ends that are all bare CR count as line ends."""
     raw = raw.replace(b"\r", b"\n") if b"\n" not in raw[:HEADER_LIMIT] else raw

@@ -38,6 +38,9 @@ _IGNORABLE: Final = re.compile(
 _APOSTROPHES: Final = "'`´‘’‛ʹʻʼʽˈ′"
 _HYPHENS: Final = "-‐‑‒–—―−⁃"
 _DROPPED: Final = dict.fromkeys(map(ord, _APOSTROPHES + _HYPHENS + "_"))
+_DROPPED_ASCII: Final = {ord(one): None for one in " \t" + _APOSTROPHES + _HYPHENS + "_"}
+_LATIN_1: Final = re.compile("[\\0-\u00ff]*")
+_LATIN_MARKS: Final = re.compile("[\u0300-\u034e\u0350-\u036f]")
 # Latin letters without a canonical decomposition. Dotless i: its capital is a plain I.
 _LETTERS: Final = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i"})
 
@@ -59,6 +62,8 @@ def decode(content: bytes, label: str = "") -> str:
 
 def squeeze(text: str) -> str:
     """Return `text` trimmed, in NFC, each run of white space made one space."""
+    if text.isascii() and "  " not in text and "\t" not in text:
+        return text.strip(" ")
     return unicodedata.normalize("NFC", _BLANK.sub(" ", text).strip(" "))
 
 
@@ -69,6 +74,11 @@ def is_visible(text: str) -> bool:
 
 def without_marks(text: str) -> str:
     """Return `text` in NFD without its accents."""
+    if text.isascii():
+        return text
+    if _LATIN_1.fullmatch(text):
+        # All that its letters come apart into.
+        return _LATIN_MARKS.sub("", unicodedata.normalize("NFD", text))
     # By combining class, not by category: invisible marks (U+034F, U+FE0F) have class 0.
     return "".join(
         letter
@@ -84,6 +94,8 @@ def fold(text: str) -> str:
     compatibility mapping (NFKD): full-width digits, letters of other scripts that look
     alike and invisible characters stay, so they never make two texts equal.
     """
+    if text.isascii():
+        return text.translate(_DROPPED_ASCII).lower()
     bare = _BLANK.sub("", text).translate(_DROPPED).casefold()
     return without_marks(bare).translate(_LETTERS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+import re
 import signal
 import subprocess
 import time
@@ -49,13 +50,15 @@ def goes(sendings: Iterable[Sending], ahead: timedelta) -> list[Sending]:
 
 
 def _is_in(text: str, content: bytes, low: bytes) -> bool:
-    """Return whether a text is there: a name in any letters, a number as it is written.
+    """Return whether a text is there: a name as a word of any letters, a number as written.
 
-    Else `R6696` is in the bytes of "by the server" and of a digest beside it.
+    Else `R6696` is in the bytes of "by the server" and of a digest beside it, and `Leroy`
+    by chance among the letters of some hundred random ids.
     """
     if any(character.isdigit() for character in text):
         return text.encode() in content
-    return text.lower().encode() in low
+    word = re.escape(text.lower().encode())
+    return re.search(rb"(?<![a-z0-9])%s(?![a-z0-9])" % word, low) is not None
 
 
 def assert_nothing_left_of(

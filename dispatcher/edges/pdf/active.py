@@ -66,6 +66,7 @@ _OBJECT: Final = re.compile(_NUMBERS + _WORD)
 _QUICK_WORD: Final = re.compile(_WORD)
 _QUICK_NUMBERS: Final = re.compile(_NUMBERS + rb"\Z")
 _ONLY_NUMBERS: Final = re.compile(rb"[0-9\s]*+")
+_NEAR: Final = 24
 _REACH: Final = 128
 
 # Far beyond a certificate of some pages; a search that goes on for ever is no search.
@@ -109,14 +110,18 @@ def headings(raw: bytes) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     ended, at = 0, raw.find(b"obj")
     while at >= 0:
-        before = raw[max(ended, at - _REACH) : at]
-        if len(before) == _REACH and _ONLY_NUMBERS.fullmatch(before):
-            return [match.span() for match in _OBJECT.finditer(raw)]
-        numbers = _QUICK_NUMBERS.search(before)
-        word = _QUICK_WORD.match(raw, at)
-        if numbers is not None and word is not None:
-            ended = word.end()
-            found.append((at - len(before) + numbers.start(), ended))
+        if raw[max(at - 1, 0) : at].isspace():  # `endobj` is half of what is found
+            before = raw[max(ended, at - _NEAR) : at]
+            numbers = _QUICK_NUMBERS.search(before)
+            if len(before) == _NEAR and (numbers is None or not numbers.start()):
+                before = raw[max(ended, at - _REACH) : at]
+                if len(before) == _REACH and _ONLY_NUMBERS.fullmatch(before):
+                    return [match.span() for match in _OBJECT.finditer(raw)]
+                numbers = _QUICK_NUMBERS.search(before)
+            word = _QUICK_WORD.match(raw, at)
+            if numbers is not None and word is not None:
+                ended = word.end()
+                found.append((at - len(before) + numbers.start(), ended))
         at = raw.find(b"obj", max(at + 3, ended))
     return found
 
