@@ -671,6 +671,13 @@ class Ledger(Protocol):
         """Return the messages whose term has come and whose line is not empty, oldest first."""
         ...
 
+    def backlog(self, mailbox: str, now: datetime) -> tuple[int, datetime | None]:
+        """Return how many messages `past_term` would, and the first of their terms.
+
+        Costs nothing that grows with their number but the counting.
+        """
+        ...
+
     def undelivered(self, mailbox: str, until: datetime) -> tuple[Entry, ...]:
         """Return the pending and held messages whose term comes until then."""
         ...

@@ -65,8 +65,7 @@ def _mailbox(
     ledger: Ledger, name: str, pending: Iterable[Entry], now: datetime
 ) -> MailboxVitals:
     place, refusals = ledger.place(name), ledger.refusals(name)
-    due = ledger.past_term(name, now)
-    terms = [entry.purge_at for entry in due if entry.purge_at is not None]
+    past_term, overdue_at = ledger.backlog(name, now)
     return MailboxVitals(
         name,
         checked_at=None if place is None else place.checked_at,
@@ -74,8 +73,8 @@ def _mailbox(
         refusals=0 if refusals is None else refusals.count,
         refused_at=refused_at(ledger, name),
         purged_at=ledger.last_did(f"purge {name}"),
-        past_term=len(due),
-        overdue_at=min(terms, default=None),
+        past_term=past_term,
+        overdue_at=overdue_at,
         stopped=_stopped(ledger, name),
         quota=quota.read(ledger, name),
     )

@@ -246,9 +246,12 @@ def test_what_is_past_its_term_is_found_until_its_line_is_empty(ledger: AnyLedge
     assert [e.ref.uid for e in ledger.past_term("lbm", NOW)] == [1, 3]
     assert [e.ref.uid for e in ledger.past_term("lbm", NOW + HOUR)] == [1, 2, 3]
     assert ledger.past_term("other", NOW + HOUR) == ()
+    assert ledger.backlog("lbm", NOW + HOUR) == (3, NOW)
+    assert ledger.backlog("lbm", NOW - HOUR) == ledger.backlog("other", NOW) == (0, None)
     assert [e.ref.uid for e in ledger.undelivered("lbm", NOW + HOUR)] == [2, 3]
     purged(ledger, entry)
     assert [e.ref.uid for e in ledger.past_term("lbm", NOW)] == [3]
+    assert ledger.backlog("lbm", NOW) == (1, NOW)
 
 
 def test_a_term_is_set_anew(ledger: AnyLedger) -> None:

@@ -113,6 +113,7 @@ QUERIES: dict[str, Callable[[SqlLedger], object]] = {
     "lacking_keyword": lambda ledger: len(ledger.lacking_keyword("lbm", 8)),
     "balance": lambda ledger: ledger.balance(),
     "history": lambda ledger: ledger.history("e77"),
+    "backlog": lambda ledger: ledger.backlog("lbm", NOW + timedelta(days=9000)),
     "first of entries": lambda ledger: next(ledger.entries()),
 }
 

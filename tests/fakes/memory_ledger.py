@@ -628,6 +628,10 @@ class MemoryLedger:
             )
         )
 
+    def backlog(self, mailbox: str, now: datetime) -> tuple[int, datetime | None]:
+        terms = [e.purge_at for e in self.past_term(mailbox, now) if e.purge_at is not None]
+        return len(terms), min(terms, default=None)
+
     def undelivered(self, mailbox: str, until: datetime) -> tuple[Entry, ...]:
         return tuple(
             entry

@@ -309,6 +309,7 @@ class TwoLedgers(RuleBasedStateMachine):
             assert ask(self.real) == ask(self.fake)
         for later in (timedelta(minutes=-1), timedelta(), timedelta(minutes=5)):
             at = self.clock.now() + later
+            assert self.real.backlog("lbm", at) == self.fake.backlog("lbm", at)
             assert self._numbers(self.real.past_term("lbm", at), self.real_ids) == (
                 self._numbers(self.fake.past_term("lbm", at), self.fake_ids)
             )

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
+    TextClause,
     bindparam,
     func,
     or_,
@@ -354,12 +355,18 @@ _FULL: Final = text("emptied_at IS NULL")
 
 def past_term(connection: Connection, mailbox: str, now: datetime) -> list[Entry]:
     """Return the messages whose term has come and whose line is not empty."""
-    return entries(
-        connection,
-        ENTRY.c.mailbox == mailbox,
-        _FULL,
-        ENTRY.c.purge_at <= rows.stored_time(now),
-    )
+    return entries(connection, *_past_term(mailbox, now))
+
+
+def backlog(connection: Connection, mailbox: str, now: datetime) -> tuple[int, datetime | None]:
+    """Return how many messages are past their term, and the first of their terms."""
+    query = select(func.count(), func.min(ENTRY.c.purge_at)).where(*_past_term(mailbox, now))
+    count, first = connection.execute(query).one()
+    return int(count), None if first is None else rows.read_time(first)
+
+
+def _past_term(mailbox: str, now: datetime) -> tuple[ColumnElement[bool] | TextClause, ...]:
+    return ENTRY.c.mailbox == mailbox, _FULL, ENTRY.c.purge_at <= rows.stored_time(now)
 
 
 def undelivered(connection: Connection, mailbox: str, until: datetime) -> list[Entry]:

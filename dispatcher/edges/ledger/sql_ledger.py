@@ -308,6 +308,11 @@ class SqlLedger:
         with self._reading() as connection:
             return tuple(reading.past_term(connection, mailbox, now))
 
+    def backlog(self, mailbox: str, now: datetime) -> tuple[int, datetime | None]:
+        """See `ports.Ledger.backlog`."""
+        with self._reading() as connection:
+            return reading.backlog(connection, mailbox, now)
+
     def undelivered(self, mailbox: str, until: datetime) -> tuple[Entry, ...]:
         """See `ports.Ledger.undelivered`."""
         with self._reading() as connection:
