@@ -9,29 +9,36 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import IO, Final
 
 _CHUNK: Final = 64 * 1024
 # What may be under way in each direction: more than any line of the bench can hold.
 _UNDER_WAY: Final = 256
 _SOON: Final = 0.0002
+# What a server says of new mail, alone or as the first of a few lines (RFC 3501, 7.3.1).
+_EXISTS: Final = re.compile(rb"\* (\d+) EXISTS\r\n")
 
 
 @dataclass(slots=True)
 class Passed:
-    """Bytes up (to the server) and down, lines up and connections."""
+    """Bytes up (to the server) and down, lines up and connections.
+
+    `announced` is how many messages the server said that there are, and when (Unix time).
+    """
 
     up: int = 0
     down: int = 0
     lines: int = 0
     connections: int = 0
+    announced: list[tuple[int, float]] = field(default_factory=list)
 
 
 class _Way:
@@ -77,6 +84,8 @@ def _count(passed: Passed, chunk: bytes, *, up: bool) -> None:
         passed.lines += chunk.count(b"\n")
     else:
         passed.down += len(chunk)
+        if found := _EXISTS.match(chunk):
+            passed.announced.append((int(found[1]), time.time()))  # noqa: TID251 - beside files' times
 
 
 def _pause(seconds: float) -> None:
@@ -111,6 +120,7 @@ def _serve(port: int, round_trip: float, bits: float) -> None:
         sys.stdout.write(json.dumps(asdict(passed)) + "\n")
         sys.stdout.flush()
         passed.up = passed.down = passed.lines = passed.connections = 0
+        passed.announced.clear()
 
 
 class Line:

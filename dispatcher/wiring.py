@@ -79,7 +79,7 @@ _REPORTS: Final = 30
 # So many earlier versions are kept read.
 _EARLIER: Final = 8
 # PDF readers at work beside the thread that reads mail. More gain nothing on small machines.
-_PDF_READERS: Final = 2
+PDF_READERS: Final = 2
 
 # A file that changes while it is read is read again so often.
 _READINGS: Final = 100
@@ -201,7 +201,7 @@ def paper() -> Paper:
 @contextmanager
 def open_inspector() -> Iterator[PdfInspector]:
     """Make the PDF inspector; its helpers end when the block does."""
-    inspector = PdfInspector(_PDF_READERS)
+    inspector = PdfInspector(PDF_READERS)
     try:
         yield inspector
     finally:

@@ -7,11 +7,14 @@ and recurses as deep as it is told to; its price for a usual one is ten times th
 from __future__ import annotations
 
 import binascii
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
+
+import pybase64
 
 from dispatcher.core.header import fields, loose_base64, parameter, token
 
@@ -168,6 +171,9 @@ def content_of(part: Entity) -> tuple[bytes, bool]:
 
 def _from_base64(body: bytes) -> tuple[bytes, bool]:
     letters = body.translate(None, _LINE_ENDS)
+    with contextlib.suppress(binascii.Error):
+        # Ten times sooner, and stricter: of padding it takes no sign too many.
+        return pybase64.b64decode(letters, validate=True), True
     try:
         return binascii.a2b_base64(letters, strict_mode=True), True
     except binascii.Error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
 import threading
 import time
@@ -17,6 +18,7 @@ import pytest
 
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.imap import Account, ImapMailbox, Limits
+from dispatcher.edges.imap.connect import connect
 from dispatcher.edges.imap.tls import tls_context
 from dispatcher.errors import ConfigInvalid, LoginRefused, Refused, Unavailable
 from tests.servers.authority import Authority
@@ -48,6 +50,21 @@ def serve() -> Iterator[Callable[..., ScriptedServer]]:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def test_no_command_waits_until_the_one_before_is_acknowledged(dovecot: Dovecot) -> None:
+    """Nagle's delay and a peer's delayed acknowledgement cost up to 200 ms for each certificate."""
+    account = Account(
+        name="lbm",
+        host="127.0.0.1",
+        port=dovecot.imap_port,
+        username="u@x.test",
+        security="plaintext",
+        password=lambda: "secret",
+    )
+    wire = connect(account, SHORT, tell=lambda _: None)
+    assert wire.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    wire.shutdown()
 
 
 def plain_account(server: ScriptedServer, **values: object) -> Account:

@@ -106,6 +106,8 @@ def _connected(
             failure = error
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            # What follows a command that is not answered yet waits for nothing (RFC 896).
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             tell(f"the {peer.word} answers at {address[0]!s}, port {peer.port}")
             return sock
     raise Unavailable(
