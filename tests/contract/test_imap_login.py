@@ -53,7 +53,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def test_no_command_waits_until_the_one_before_is_acknowledged(dovecot: Dovecot) -> None:
-    """Nagle's delay and a peer's delayed acknowledgement cost up to 200 ms for each certificate."""
+    """Nagle's delay and a peer's delayed acknowledgement cost 200 ms for a certificate."""
     account = Account(
         name="lbm",
         host="127.0.0.1",
