@@ -59,7 +59,7 @@ class MountTables:
 
     def _mounted(self) -> tuple[str, ...]:
         try:
-            text = self.mountinfo.read_text("utf-8", "surrogateescape")
+            text = _text(self.mountinfo)
         except OSError as error:
             raise Unavailable(
                 "cannot tell what is mounted",
@@ -69,10 +69,16 @@ class MountTables:
 
     def _wanted(self) -> tuple[str, ...]:
         try:
-            text = self.fstab.read_text("utf-8", "surrogateescape")
+            text = _text(self.fstab)
         except OSError:
             return ()  # a container has none; the memory still protects
         return _listed_points(text)
+
+
+def _text(path: Path) -> str:
+    """Return a small file's text, by fewer calls than a text file takes: they add up."""
+    with path.open("rb", buffering=0) as file:
+        return file.read().decode("utf-8", "surrogateescape")
 
 
 # Both tables are read at every look; only their taking apart is remembered.
