@@ -603,6 +603,10 @@ class Ledger(Protocol):
         """Return the messages with a delivery `delivering` or `in_doubt`."""
         ...
 
+    def remarked(self, words: str) -> tuple[str, ...]:
+        """Return the messages with a delivery whose `because` holds these words, by id."""
+        ...
+
     def due(self, mailbox: str, now: datetime) -> tuple[Entry, ...]:
         """Return the messages with a `decided` delivery whose next try is not in the future."""
         ...

@@ -56,18 +56,20 @@ def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
 
 
 def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
-    entries = list(ledger.entries())
-    unsettled = [e for e in entries if e.state in {State.PENDING, State.HELD}]
+    # Only a pending or held message has a delivery that has not come about (core.life).
+    unsettled = [
+        e for state in (State.PENDING, State.HELD) for e in ledger.entries(state=state)
+    ]
     oldest = min(unsettled, key=lambda e: e.received_at, default=None)
     now = wiring.CLOCK.now()
     vital = vitals.take(ledger, chosen.rules, tuple(chosen.settings.mailboxes), now=now)
     return {
         "balance": balance_shape(vital.balance),
         "difference": vital.balance.difference,
-        "failing": sum(1 for e in entries if is_failing(e)),
+        "failing": sum(1 for e in unsettled if is_failing(e)),
         "removed_by_others": [e.id for e in unsettled if not e.present],
         "left_on_sites": [left_shape(e, d) for e, d in changed(ledger.changed_copies())],
-        "maybe_printed_twice": [e.id for e in entries if _maybe_twice(e)],
+        "maybe_printed_twice": list(ledger.remarked(MAYBE_TWICE)),
         "held": dict(Counter(one.reason.value for one in vital.held)),
         "oldest_unsettled": None if oldest is None else _oldest_shape(oldest, now),
         "mailboxes": [_mailbox_shape(ledger, box) for box in vital.mailboxes],
@@ -107,10 +109,6 @@ def is_failing(entry: Entry) -> bool:
     """Whether some delivery of a message was tried and has not come about."""
     waits = {DeliveryState.DECIDED, DeliveryState.IN_DOUBT}
     return any(d.attempts and d.state in waits for d in entry.deliveries)
-
-
-def _maybe_twice(entry: Entry) -> bool:
-    return any(MAYBE_TWICE in delivery.because for delivery in entry.deliveries)
 
 
 def _oldest_shape(entry: Entry, now: datetime) -> Json:

@@ -102,6 +102,17 @@ def test_what_was_received_is_there_as_it_came(ledger: AnyLedger) -> None:
     ]
 
 
+def test_messages_are_found_by_what_is_said_of_their_deliveries(ledger: AnyLedger) -> None:
+    one, two, three = receive(ledger, *(pending(uid) for uid in (1, 2, 3)))
+    words = {one.id: "100 % sure: twice", two.id: "100_% sure: Twice", three.id: "once"}
+    for entry in (one, two, three):
+        with ledger.writing() as writer:
+            writer.move(entry.deliveries[0].id, D.DELIVERING, because=words[entry.id])
+    assert ledger.remarked("0 % sure: twice") == (one.id,)
+    assert ledger.remarked("% sure") == (one.id, two.id)
+    assert ledger.remarked("thrice") == ()
+
+
 def test_ids_are_short_and_never_the_same(ledger: AnyLedger) -> None:
     entries = receive(ledger, *(pending(uid) for uid in range(1, 100)))
     ids = {e.id for e in entries} | {e.deliveries[0].id for e in entries}

@@ -421,6 +421,13 @@ class MemoryLedger:
                 latest = entry
         return latest
 
+    def remarked(self, words: str) -> tuple[str, ...]:
+        return tuple(
+            entry.id
+            for entry in self.entries()
+            if any(words in delivery.because for delivery in entry.deliveries)
+        )
+
     def alike(self, raws: Sequence[str], keys: Sequence[ContentKey]) -> Alike:
         tests = {(key.site, key.file_number) for key in keys}
         latest = {test: self._latest_of(*test) for test in tests}

@@ -208,6 +208,18 @@ def is_opening(now: datetime) -> Where:
     )
 
 
+def remarked(connection: Connection, words: str) -> tuple[str, ...]:
+    """Return the messages with a delivery whose `because` holds these words, oldest first."""
+    query = (
+        select(ENTRY.c.id)
+        .join_from(DELIVERY, ENTRY, ENTRY.c.id == DELIVERY.c.entry_id)
+        .where(func.instr(DELIVERY.c.because, words) > 0)
+        .group_by(ENTRY.c.id)
+        .order_by(ENTRY.c.received_at, ENTRY.c.seq)
+    )
+    return tuple(connection.execute(query).scalars())
+
+
 def is_under_way() -> Where:
     """Return the condition for a delivery whose end nobody recorded."""
     return DELIVERY.c.state.in_(sorted(state.value for state in UNDER_WAY))

@@ -228,6 +228,11 @@ class SqlLedger:
         with self._reading() as connection:
             return {entry.ref: entry for entry in reading.entries_at(connection, refs)}
 
+    def remarked(self, words: str) -> tuple[str, ...]:
+        """See `ports.Ledger.remarked`."""
+        with self._reading() as connection:
+            return reading.remarked(connection, words)
+
     def alike(self, raws: Sequence[str], keys: Sequence[ContentKey]) -> Alike:
         """See `ports.Ledger.alike`."""
         digests = {key: erasure.key_digest(self._secret, key) for key in keys}
