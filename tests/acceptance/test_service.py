@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,24 @@ def test_a_service_that_waits_stops_at_once(laboratory: Laboratory, number: int)
     until(lambda: laboratory.ledger.exists() and has_looked(laboratory), "a first look")
     status, seconds = stop(process, number)
     assert (status, seconds < 10) == (0, True)
+
+
+def test_the_pdf_readers_begin_with_the_service(laboratory: Laboratory) -> None:
+    """So that the first certificate of the day does not wait for them."""
+    process = laboratory.start()
+    try:
+        until(lambda: len(readers_of(process.pid)) == 2, "both readers, without any mail")
+    finally:
+        status, _ = stop(process)
+    assert status == 0
+
+
+def readers_of(pid: int) -> list[int]:
+    """Return the children of a process that read PDF files."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [child for one in lists for child in one.read_text("ascii").split()]
+    lines = {child: Path(f"/proc/{child}/cmdline") for child in children}
+    return [int(c) for c, line in lines.items() if b"edges.pdf.child" in line.read_bytes()]
 
 
 def has_looked(laboratory: Laboratory) -> bool:
