@@ -2,9 +2,8 @@
 
 `python -m bench.arrival --messages 200 --burst 20`: the line between the service and the
 server notes when each message is announced to the service. Dovecot waits up to 500 ms before it
-does, and not equally long for each of its clients: another client's announcement, which this
-bench once took, says nothing of ours. The document's file tells by its ctime when its name was
-given.
+does, and not equally long for each of its clients: another client's announcement says nothing
+of ours. The document's file tells by its ctime when its name was given.
 """
 
 from __future__ import annotations

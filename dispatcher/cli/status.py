@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 import typer
@@ -57,10 +58,9 @@ def status(as_json: AsJson = False, config: Config = DEFAULT_CONFIG) -> None:
 
 def _status_shape(ledger: Ledger, chosen: wiring.Configuration) -> Json:
     # Only a pending or held message has a delivery that has not come about (core.life).
-    unsettled = [
-        e for state in (State.PENDING, State.HELD) for e in ledger.entries(state=state)
-    ]
-    oldest = min(unsettled, key=lambda e: e.received_at, default=None)
+    both = (ledger.entries(state=state) for state in (State.PENDING, State.HELD))
+    unsettled = sorted(chain.from_iterable(both), key=lambda e: e.received_at)
+    oldest = next(iter(unsettled), None)
     now = wiring.CLOCK.now()
     vital = vitals.take(ledger, chosen.rules, tuple(chosen.settings.mailboxes), now=now)
     return {

@@ -52,16 +52,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-def test_no_command_waits_until_the_one_before_is_acknowledged(dovecot: Dovecot) -> None:
+def test_no_command_waits_until_the_one_before_is_acknowledged(bal: Bal) -> None:
     """Nagle's delay and a peer's delayed acknowledgement cost 200 ms for a certificate."""
-    account = Account(
-        name="lbm",
-        host="127.0.0.1",
-        port=dovecot.imap_port,
-        username="u@x.test",
-        security="plaintext",
-        password=lambda: "secret",
-    )
+    account = dovecot_account(bal, security="plaintext", port=bal.server.imap_port)
     wire = connect(account, SHORT, tell=lambda _: None)
     assert wire.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     wire.shutdown()
