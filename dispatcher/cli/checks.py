@@ -174,8 +174,8 @@ def _spooled(destination: Destination, jobs: Jobs) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"CUPS still keeps the documents of {len(kept)} ended print(s)",
-            "Write `PreserveJobFiles No` in cupsd.conf and restart CUPS, which also removes "
-            "what lies there.",
+            "Write `PreserveJobFiles No` in cupsd.conf, restart CUPS, then run "
+            "`lpstat -W completed`: asked for them, CUPS removes what lies there.",
         )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -19,6 +17,7 @@ from dispatcher.cli.extras import need_demo
 from dispatcher.cli.options import AsJson
 from dispatcher.cli.rehearsal import Place
 from dispatcher.cli.screen import print_json
+from dispatcher.cli.signals import STOP, Signals
 from dispatcher.service.decisions import NotAsked
 from dispatcher.service.loop import Loops
 from dispatcher.service.rulebook import Rulebook
@@ -89,13 +88,11 @@ def _passing_directory() -> Iterator[Path]:
 
 def _serve(place: Place, loops: Loops, rules: Rulebook, *, told: bool) -> None:
     """Keep everything running until SIGINT or SIGTERM; take what people decide and change."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    signals = Signals(*STOP)
     if told:
         rehearsal_views.print_served(place)
         sys.stdout.flush()
-    while not stop.wait(_LOOK) and loops.broken is None:
+    while signals.wait(_LOOK) is None and loops.broken is None:
         rules.look()
         loops.wake_due()
     if loops.broken is not None:

@@ -18,6 +18,7 @@ from dispatcher.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dispatcher.cli.schedule import Schedule
 from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import balance_shape
+from dispatcher.cli.signals import STOP, Signals
 from dispatcher.errors import DispatcherError, Unavailable
 from dispatcher.ports import Clock, Question, Supervisor
 from dispatcher.service.daily import DailyLists
@@ -91,7 +92,7 @@ def serve(
     """Run the loops until SIGTERM or SIGINT; take the rules anew on change and on SIGHUP."""
     # On SIGABRT, which is how a watchdog ends us: where each thread stood, no values.
     faulthandler.enable()
-    asked = _Asked()
+    signals = Signals(*STOP, signal.SIGHUP)
     pulses = Pulses(desk.clock, desk.helpers)
     loops = _loops(desk, mailboxes, pulses)
     keeper = Keeper(desk, pulses, supervisor)
@@ -118,11 +119,10 @@ def serve(
     def step() -> DispatcherError | None:
         alive.beat()
         schedule.mind_the_clock()
-        asked.pass_on(watch)
         return loops.broken or keeper.broken
 
     try:
-        _wait(asked, step)
+        _wait(signals, watch, step)
     finally:
         supervisor.stopping(_DRAIN + _AFTER)
         keeper.stop()
@@ -139,9 +139,13 @@ def _warm(desk: Desk) -> None:
         desk.reader.inspector.inspect([Question(b"")] * wiring.PDF_READERS)
 
 
-def _wait(asked: _Asked, step: Callable[[], DispatcherError | None]) -> None:
+def _wait(
+    signals: Signals, watch: RulesWatch, step: Callable[[], DispatcherError | None]
+) -> None:
     """Return when the service is told to stop; raise what keeps a part of it from going on."""
-    while not asked.to_stop.wait(_LOOK):
+    while (came := signals.wait(_LOOK)) not in STOP:
+        if came is signal.SIGHUP:
+            watch.ask()
         error = step()
         if error is not None:
             raise error
@@ -186,23 +190,6 @@ def _drained(loops: Loops, lists: DailyLists | None, clock: Clock) -> bool:
     if lists is not None:
         lists.stop(until - clock.monotonic())
     return ended
-
-
-class _Asked:
-    """What signals ask of the service. Made in the main thread."""
-
-    def __init__(self) -> None:
-        self.to_stop = threading.Event()
-        self.to_reload = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.to_stop.set())
-        signal.signal(signal.SIGHUP, lambda *_: self.to_reload.set())
-
-    def pass_on(self, watch: RulesWatch) -> None:
-        """Let the rules be read anew if somebody asked for it."""
-        if self.to_reload.is_set():
-            self.to_reload.clear()
-            watch.ask()
 
 
 def _loops(desk: Desk, mailboxes: list[wiring.WithKeyword], pulses: Pulses) -> Loops:
