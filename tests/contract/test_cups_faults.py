@@ -466,7 +466,10 @@ def test_a_job_that_left_the_history_is_in_doubt_and_not_printed_again(setup: Se
         server = CupsServer(str(cupsd.socket), clock=SystemClock())
         queue = CupsQueue(server, name, Printing())
         one = order(at=now())
+        # Not printed before its delivery has seen it: without a history it would be gone.
+        cupsd.set_mode(name, "busy")
         text = reference(queue.deliver([one])[0])
+        cupsd.set_mode(name, "ok")
         cupsd.wait_printed(name, 1)
         for _ in range(3):
             queue.deliver([order()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -95,10 +95,10 @@ def are_terms_recorded(desk: Desk, mailbox: str) -> bool:
     return desk.ledger.memo(f"{_TERMS} {mailbox}") == _digest(desk.policy.terms)
 
 
-def unemptied(desk: Desk, mailbox: str) -> list[Entry]:
-    """Return what the ledger still tells of the certificates of a mailbox."""
+def unemptied(desk: Desk, mailbox: str) -> Iterator[Entry]:
+    """Yield what the ledger still tells of the certificates of a mailbox, page by page."""
     every = desk.ledger.entries()
-    return [e for e in every if e.emptied_at is None and e.ref.mailbox == mailbox]
+    return (e for e in every if e.emptied_at is None and e.ref.mailbox == mailbox)
 
 
 def renew_terms(desk: Desk, mailbox: str) -> None:
