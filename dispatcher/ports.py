@@ -299,10 +299,14 @@ class Destination(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A document to inspect. With `names` its text is asked for them: (last, first)."""
+    """A document to inspect. With `names` its text is asked for them: (last, first).
+
+    `text_only`: it was found sound before, and only its text is looked into.
+    """
 
     content: bytes = field(repr=False)
     names: tuple[str, str] | None = field(default=None, repr=False)
+    text_only: bool = False
 
 
 class Inspector(Protocol):

@@ -33,7 +33,8 @@ class Assessment:
 
     `site` is the number in the table (today's, where the message bears a former one).
     `key` is None unless the three sources agreed. `targets` is empty unless `reading` is a
-    certificate. `message_id` is a digest of the Message-ID.
+    certificate. `message_id` is a digest of the Message-ID. `left` is what its document's
+    text is still to be asked.
     """
 
     reading: Reading
@@ -44,6 +45,7 @@ class Assessment:
     inspection: Inspection = Inspection()
     rules: str = ""
     message_id: str | None = None
+    left: Question | None = None
 
     @property
     def facts(self) -> Facts:
@@ -56,10 +58,16 @@ class Assessment:
         return self.inspection.names_patient is False
 
 
-def assess(raws: Sequence[bytes], reader: Reader) -> tuple[Assessment, ...]:
-    """Assess whole messages, one answer each, in order. Never raises on what they hold."""
+def assess(
+    raws: Sequence[bytes], reader: Reader, *, leave_text: bool = False
+) -> tuple[Assessment, ...]:
+    """Assess whole messages, one answer each, in order. Never raises on what they hold.
+
+    `leave_text` leaves what would only warn to be asked afterwards: see `Assessment.left`.
+    """
     senders = reader.policy.senders
-    return _assess(raws, (certificates.read(raw, senders) for raw in raws), reader)
+    readings = (certificates.read(raw, senders) for raw in raws)
+    return _assess(raws, readings, reader, leave_text=leave_text)
 
 
 def assess_suspect(raw: bytes, reader: Reader) -> Assessment | None:
@@ -69,30 +77,36 @@ def assess_suspect(raw: bytes, reader: Reader) -> Assessment | None:
 
 
 def _assess(
-    raws: Sequence[bytes], readings: Iterable[Reading], reader: Reader
+    raws: Sequence[bytes],
+    readings: Iterable[Reading],
+    reader: Reader,
+    *,
+    leave_text: bool = False,
 ) -> tuple[Assessment, ...]:
     """Assess what was read; the documents are inspected while the next message is read."""
     read: list[Reading] = []
+    pdf_text = reader.policy.pdf_text
+    leave = leave_text and pdf_text is PdfText.WARN
+    asked = pdf_text is not PdfText.OFF and not leave
 
     def questions() -> Iterator[Question]:
         for reading in readings:
             read.append(reading)
             if isinstance(reading, Certificate):
-                yield _question(reading, reader.policy.pdf_text)
+                yield Question(reading.document.content, _names(reading) if asked else None)
 
     found = iter(reader.inspector.inspect(questions()))
     rules = reader.rules()
     return tuple(
-        _assessed(raw, reading, next(found), rules=rules, policy=reader.policy)
+        _assessed(raw, reading, next(found), rules=rules, policy=reader.policy, leave=leave)
         if isinstance(reading, Certificate)
         else _unread(raw, reading, rules)
         for raw, reading in zip(raws, read, strict=True)
     )
 
 
-def _question(reading: Certificate, pdf_text: PdfText) -> Question:
-    names = None if pdf_text is PdfText.OFF else (reading.last_name, reading.first_name)
-    return Question(reading.document.content, names)
+def _names(reading: Certificate) -> tuple[str, str]:
+    return reading.last_name, reading.first_name
 
 
 def assess_header(
@@ -123,7 +137,13 @@ def purge_at(assessment: Assessment, received_at: datetime, policy: Policy) -> d
 
 
 def _assessed(
-    raw: bytes, reading: Certificate, found: Inspection, *, rules: Rules, policy: Policy
+    raw: bytes,
+    reading: Certificate,
+    found: Inspection,
+    *,
+    rules: Rules,
+    policy: Policy,
+    leave: bool,
 ) -> Assessment:
     judged = certificates.judge(reading, found, policy.pdf_text)
     site = _site(reading, rules) or reading.site
@@ -138,6 +158,9 @@ def _assessed(
     )
     if isinstance(judged, Held):
         return draft
+    if leave:
+        content = reading.document.content
+        draft = replace(draft, left=Question(content, _names(reading), text_only=True))
     targets = decide(rules, judged.facts)
     if targets is None:
         return _held(draft, judged, HoldReason.SITE_UNKNOWN, "the site is not in routing.yaml")

@@ -15,7 +15,7 @@ from dispatcher.core.message import MessageRef
 from dispatcher.core.retention import Doubt, term_of
 from dispatcher.core.routing import Kind
 from dispatcher.errors import DispatcherError
-from dispatcher.ports import Fetched, Mailbox, Writer
+from dispatcher.ports import Fetched, Mailbox, Question, Writer
 from dispatcher.service.assess import (
     Assessment,
     assess,
@@ -27,6 +27,7 @@ from dispatcher.service.desk import Desk
 from dispatcher.service.dispatch import Dispatch, Job
 from dispatcher.service.distrust import Distrust
 from dispatcher.service.likeness import Likeness
+from dispatcher.service.text_check import TextCheck, warn_of
 from dispatcher.service.whereabouts import Whereabouts
 
 _log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ class _Batch:
     jobs: list[Job] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     sound: list[tuple[Entry, Certificate, frozenset[str]]] = field(default_factory=list)
+    to_check: list[tuple[str, Question]] = field(default_factory=list)
 
 
 class Intake:
@@ -73,6 +75,7 @@ class Intake:
         self._keyword = keyword
         self._begun: dict[MessageRef, int] = {}
         self._distrust = Distrust(desk.ledger, mailbox.name)
+        self._text_check = TextCheck(desk.reader.inspector)
 
     def looked(self, writer: Writer) -> None:
         """Say that everything that the server listed is in the ledger now."""
@@ -96,6 +99,7 @@ class Intake:
         for uid in poisonous:
             hopeless = begun[uid] >= _HOPELESS
             yield self._taste(uid, identities[uid], hopeless=hopeless)
+        self._text_check.end()
 
     def _taste(self, uid: int, identity: Identity, *, hopeless: bool) -> list[Entry]:
         """Read a message apart that was being read when the program died, several times.
@@ -159,6 +163,7 @@ class Intake:
         self._whereabouts.noted({f.uid: identities[f.uid] for f in chunk})
         self._report(batch)
         done = {entry.id: entry for entry in self._dispatch.deliver(batch.jobs)}
+        self._text_check.begin(batch.to_check)
         return [done.get(entry.id, entry) for entry in batch.entries]
 
     def _batch(self, assessments: Sequence[Assessment]) -> _Batch:
@@ -191,7 +196,8 @@ class Intake:
             self._begun.setdefault(ref, 0)
         to_blame = True
         try:
-            found = assess([fetched.raw for fetched in chunk], self._desk.reader)
+            raws = [fetched.raw for fetched in chunk]
+            found = assess(raws, self._desk.reader, leave_text=True)
             to_blame = False
         except DispatcherError:
             # A helper that does not answer: not the messages' doing.
@@ -233,7 +239,9 @@ class Intake:
         if doubt in {Doubt.FUTURE, Doubt.ANCIENT}:
             _log.warning("sampling_time_was_not_believed", id=entry.id, because=doubt.value)
         if assessment.unnamed:
-            _log.warning("document_did_not_name_its_patient", id=entry.id)
+            warn_of(entry.id)
+        if assessment.left is not None:
+            batch.to_check.append((entry.id, assessment.left))
 
     def _begin(
         self, writer: Writer, entry: Entry, certificate: Certificate, flags: frozenset[str]

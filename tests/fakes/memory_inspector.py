@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dispatcher.core.certificate import HoldReason, Inspection
 from dispatcher.errors import Unavailable
@@ -36,8 +37,10 @@ class MemoryInspector:
 
     def _inspect(self, question: Question) -> Inspection:
         told = self._told.get(hashlib.sha256(question.content).hexdigest())
+        if question.text_only:
+            return Inspection(names_patient=True if told is None else told.names_patient)
         if told is not None:
-            return told
+            return told if question.names else replace(told, names_patient=None)
         if not question.content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"%PDF-"):
             return Inspection(HoldReason.NOT_A_PDF, "no PDF header")
         return Inspection(pages=1, names_patient=True if question.names else None)

@@ -29,7 +29,11 @@ def main(memory: int, seconds: float) -> None:
         signal.signal(number, signal.SIG_IGN)
     for name in _WITHOUT:
         sys.modules[name] = None  # type: ignore[assignment] # the documented way to forbid it
-    from dispatcher.edges.pdf.structure import examine, lower_limits  # noqa: PLC0415
+    from dispatcher.edges.pdf.structure import (  # noqa: PLC0415
+        examine,
+        examine_text,
+        lower_limits,
+    )
 
     logging.disable(logging.CRITICAL)  # pypdf's warnings can quote the document
     os.chdir("/")
@@ -38,8 +42,12 @@ def main(memory: int, seconds: float) -> None:
     _send(wire.READY)
     while (payload := _receive()) is not None:
         _allow_seconds(seconds)
-        content, names = wire.read_question(payload)
-        _send(wire.answer(examine(content, names)))
+        content, names, text_only = wire.read_question(payload)
+        if text_only and names is not None:
+            found = examine_text(content, names)
+        else:
+            found = examine(content, names)
+        _send(wire.answer(found))
 
 
 def _bind(memory: int) -> None:

@@ -76,9 +76,12 @@ class PdfInspector:
             return _POISONOUS
         with self._worker() as worker:
             try:
-                found = worker.ask(question.content, question.names)
+                found = worker.ask(
+                    question.content, question.names, text_only=question.text_only
+                )
             except Died:
-                return _POISONOUS
+                # A document that was found sound before is not made unsound by its text.
+                return Inspection() if question.text_only else _POISONOUS
         return _inspection(found)
 
     @contextlib.contextmanager

@@ -102,6 +102,13 @@ def examine(content: bytes, wanted: tuple[str, str] | None) -> Answer:
     return _examine_objects(reader, body, wanted)
 
 
+def examine_text(content: bytes, wanted: tuple[str, str]) -> Answer:
+    """Return whether a document names a patient that `examine` found sound before."""
+    before = _HEADER.match(content)
+    body = content if before is None else content[before.end() :]
+    return Answer(None, "", None, _named(body, *wanted))
+
+
 def _opened(body: bytes) -> PdfReader:
     try:
         return PdfReader(io.BytesIO(body), strict=True)
@@ -137,7 +144,7 @@ def _examine_objects(reader: PdfReader, body: bytes, wanted: tuple[str, str] | N
         return Answer("pdf-unreadable", "objects")
     if pages == 0:
         return Answer("pdf-unreadable", "no-pages")
-    named = None if wanted is None else _named(reader, *wanted)
+    named = None if wanted is None else _named(body, *wanted)
     return Answer(None, "", pages, named)
 
 
@@ -146,18 +153,19 @@ def _has_catalog(reader: PdfReader) -> bool:
     return isinstance(root, DictionaryObject) and root.get("/Type") == "/Catalog"
 
 
-class _OutOfTime(BaseException):
-    """Not an Exception: pypdf catches those while it reads a page."""
+class _OutOfTime(Exception):
+    """The text took too long."""
 
 
-def _named(reader: PdfReader, last: str, first: str) -> bool | None:
+def _named(body: bytes, last: str, first: str) -> bool | None:
     """Return whether the text names them; None when the text cannot be read in time."""
+    # Not loaded where no text is asked for: it costs 10 MB.
+    from dispatcher.edges.pdf import text  # noqa: PLC0415
+
     try:
         with _at_most(_TEXT_TIME):
-            pages = reader.pages[:_MOST_PAGES_READ]
-            text = "\n".join(page.extract_text() for page in pages)
-            return names(text, last, first)
-    except (_OutOfTime, *_BROKEN):
+            return names("\n".join(text.pages(body, _MOST_PAGES_READ)), last, first)
+    except (_OutOfTime, text.Unreadable):
         return None
 
 

@@ -34,16 +34,22 @@ def framed(payload: bytes) -> bytes:
     return LENGTH.pack(len(payload)) + payload
 
 
-def question(content: bytes, names: tuple[str, str] | None) -> bytes:
+def question(
+    content: bytes, names: tuple[str, str] | None, *, text_only: bool = False
+) -> bytes:
     """Return the payload of a question."""
-    return framed(json.dumps(names).encode()) + content
+    return framed(json.dumps([names, text_only]).encode()) + content
 
 
-def read_question(payload: bytes) -> tuple[bytes, tuple[str, str] | None]:
-    """Return the content and the names of a question. Trusts the parent."""
+def read_question(payload: bytes) -> tuple[bytes, tuple[str, str] | None, bool]:
+    """Return the content of a question, its names, and whether the text alone is asked for.
+
+    Trusts the parent.
+    """
     end = LENGTH.size + LENGTH.unpack_from(payload)[0]
-    names = json.loads(payload[LENGTH.size : end])
-    return payload[end:], None if names is None else (str(names[0]), str(names[1]))
+    names, text_only = json.loads(payload[LENGTH.size : end])
+    asked = None if names is None else (str(names[0]), str(names[1]))
+    return payload[end:], asked, bool(text_only)
 
 
 def answer(found: Answer) -> bytes:

@@ -65,7 +65,9 @@ class Worker:
         """The process id of the child that runs now, if any."""
         return self._process.pid if self._process else None
 
-    def ask(self, content: bytes, names: tuple[str, str] | None) -> wire.Answer:
+    def ask(
+        self, content: bytes, names: tuple[str, str] | None, *, text_only: bool = False
+    ) -> wire.Answer:
         """Return the child's answer; raises Died when this document ended it.
 
         Raises Unavailable when no child can be started.
@@ -73,7 +75,8 @@ class Worker:
         process = self._running()
         try:
             left = _Patience(process.pid, self._limits.wall_time).left
-            _write(process, wire.framed(wire.question(content, names)), left)
+            payload = wire.question(content, names, text_only=text_only)
+            _write(process, wire.framed(payload), left)
             answer = wire.read_answer(_read_frame(process, left))
         except (Died, OSError, wire.Garbled) as error:
             self.end()
