@@ -590,9 +590,13 @@ class Ledger(Protocol):
         ...
 
     def entries(
-        self, *, state: State | None = None, site: FinessET | None = None
+        self,
+        *,
+        state: State | None = None,
+        site: FinessET | None = None,
+        kind: Kind | None = None,
     ) -> Iterator[Entry]:
-        """Yield messages, oldest reception first."""
+        """Yield messages, oldest reception first; `kind`: with such a delivery."""
         ...
 
     def entries_at(self, refs: Iterable[MessageRef]) -> Mapping[MessageRef, Entry]:

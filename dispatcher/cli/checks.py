@@ -134,7 +134,7 @@ def _targets(chosen: wiring.Configuration) -> Iterator[Finding]:
         wiring.open_ledger(chosen) if known else nullcontext() as ledger,
         wiring.open_for_check(chosen, ledger) as look_at,
     ):
-        jobs = {} if ledger is None else ended_prints(ledger.entries())
+        jobs = {} if ledger is None else ended_prints(ledger)
         work = {
             (site.finess, target.name): partial(
                 _looked_at, look_at, target, jobs.get((site.finess, target.name), {})

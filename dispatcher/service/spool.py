@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from dispatcher.core.finess import FinessET
-from dispatcher.core.ledger import ENDED, DeliveryState, Entry
+from dispatcher.core.ledger import ENDED, DeliveryState
 from dispatcher.core.routing import Kind
 from dispatcher.core.vitals import Leftover
 from dispatcher.errors import Refused, Unavailable
@@ -35,11 +35,11 @@ class Left:
     entries: tuple[str, ...]
 
 
-def ended_prints(entries: Iterable[Entry]) -> dict[Lane, Jobs]:
+def ended_prints(ledger: Ledger) -> dict[Lane, Jobs]:
     """Return the prints that have ended, well or not, by the place that made them."""
     done = ENDED | {DeliveryState.HELD}
     found: dict[Lane, dict[str, str]] = defaultdict(dict)
-    for entry in entries:
+    for entry in ledger.entries(kind=Kind.PRINT):
         for delivery in entry.deliveries:
             site = delivery.site or entry.site
             printed = delivery.kind is Kind.PRINT and delivery.state in done
@@ -55,11 +55,11 @@ def left_at(destination: Destination | None, jobs: Jobs) -> tuple[str, ...]:
     return tuple(sorted({jobs[one] for one in destination.spool_left(tuple(jobs))}))
 
 
-def left(entries: Iterable[Entry], desk: Desk, lanes: Lanes[tuple[str, ...]]) -> Iterator[Left]:
+def left(desk: Desk, lanes: Lanes[tuple[str, ...]]) -> Iterator[Left]:
     """Yield what each place of ended prints still keeps; silent places are left out."""
     work: dict[Lane, Callable[[], tuple[str, ...]]] = {
         lane: partial(_left, desk, lane, jobs)
-        for lane, jobs in ended_prints(entries).items()
+        for lane, jobs in ended_prints(desk.ledger).items()
         if not lanes.busy(lane)
     }
     for ended in (one for group in lanes.run(work) for one in group):
@@ -87,7 +87,7 @@ class SpoolWatch:
     def turn(self) -> None:
         """Ask every place; tell what is new. Raises Unavailable without the ledger."""
         self._lanes.leftovers()
-        for found in left(self._desk.ledger.entries(), self._desk, self._lanes):
+        for found in left(self._desk, self._lanes):
             site, target = found.lane
             self._remember(found)
             if not found.entries:

@@ -69,7 +69,7 @@ def verify(mailboxes: Sequence[Mailbox], desk: Desk) -> Iterator[Difference]:
 
 def _spooled(desk: Desk) -> Iterator[Difference]:
     lanes: Lanes[tuple[str, ...]] = Lanes(desk.clock, patience=_SILENCE)
-    for found in left(desk.ledger.entries(), desk, lanes):
+    for found in left(desk, lanes):
         for entry in found.entries:
             what = "its print has ended, and the spool still holds its document"
             yield Difference(entry, f"target {found.lane[1]}: {what}")

@@ -465,6 +465,18 @@ def test_entries_are_told_apart_by_state_and_site(ledger: AnyLedger) -> None:
     assert list(ledger.entries(state=State.HELD, site=REPUBLIQUE)) == []
 
 
+def test_entries_are_told_apart_by_the_kind_of_a_delivery(ledger: AnyLedger) -> None:
+    _, printed, both = receive(
+        ledger,
+        pending(1, deliveries=(FOLDER,)),
+        pending(2, deliveries=(PRINTER,)),
+        pending(3, deliveries=(FOLDER, PRINTER)),
+    )
+    assert list(ledger.entries(kind=Kind.PRINT)) == [printed, both]
+    assert [entry.ref.uid for entry in ledger.entries(kind=Kind.FOLDER)] == [1, 3]
+    assert list(ledger.entries(kind=Kind.PRINT, state=State.HELD)) == []
+
+
 def test_more_entries_than_fit_a_page_come_each_once_and_in_order(ledger: AnyLedger) -> None:
     same = NOW - timedelta(days=1)
     entries = receive(ledger, *(pending(u, received_at=same) for u in range(1, 1204)))

@@ -390,10 +390,15 @@ class MemoryLedger:
         return self.book.entries.get(entry_id)
 
     def entries(
-        self, *, state: State | None = None, site: FinessET | None = None
+        self,
+        *,
+        state: State | None = None,
+        site: FinessET | None = None,
+        kind: Kind | None = None,
     ) -> Iterator[Entry]:
         for entry in self._sorted():
-            if state in {None, entry.state} and site in {None, entry.site}:
+            kinds = {None, *(delivery.kind for delivery in entry.deliveries)}
+            if state in {None, entry.state} and site in {None, entry.site} and kind in kinds:
                 yield entry
 
     def entries_at(self, refs: Iterable[MessageRef]) -> Mapping[MessageRef, Entry]:

@@ -180,6 +180,12 @@ def page(
     return numbered(connection, *where, after, limit=GROUP)
 
 
+def has_delivery(kind: Kind) -> Where:
+    """Return the condition for a message to have a delivery of this kind."""
+    mine = (DELIVERY.c.entry_id == ENTRY.c.id) & (DELIVERY.c.kind == kind.value)
+    return select(DELIVERY.c.id).where(mine).exists()
+
+
 def with_delivery(connection: Connection, mailbox: str, *where: Where) -> tuple[Entry, ...]:
     """Return the messages of a mailbox with a delivery that meets the conditions."""
     owners = select(DELIVERY.c.entry_id).where(*where).distinct()

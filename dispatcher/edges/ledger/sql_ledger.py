@@ -19,6 +19,7 @@ from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Act, Balance, Entry, Event, Identity, Place, Refusals, State
 from dispatcher.core.message import MessageRef
 from dispatcher.core.report import Turnover
+from dispatcher.core.routing import Kind
 from dispatcher.core.rulebook import Change, RulesState
 from dispatcher.core.vitals import Room, Tally
 from dispatcher.edges.ledger import birth, kept, likeness, reading, rows
@@ -205,7 +206,11 @@ class SqlLedger:
             return reading.entry(connection, entry_id)
 
     def entries(
-        self, *, state: State | None = None, site: FinessET | None = None
+        self,
+        *,
+        state: State | None = None,
+        site: FinessET | None = None,
+        kind: Kind | None = None,
     ) -> Iterator[Entry]:
         """See `ports.Ledger.entries`. Read in pages; no transaction stays open between."""
         where = []
@@ -213,6 +218,8 @@ class SqlLedger:
             where.append(ENTRY.c.state == state.value)
         if site is not None:
             where.append(ENTRY.c.site == site.number)
+        if kind is not None:
+            where.append(reading.has_delivery(kind))
         last = None
         while True:
             with self._reading() as connection:
