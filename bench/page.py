@@ -34,6 +34,7 @@ Made by `make bench`, which writes this page; do not edit it. What each case doe
 whom stands in the modules of `bench/`. Everything runs on one machine, against a private
 Dovecot whose mail lies in the page cache; those who are compared take turns in every repeat.
 Ratios are of the same repeat: they hold elsewhere, single rates do not.
+Where the time of a message goes: [a profile](performance/profile.md), taken by hand.
 """
 
 
