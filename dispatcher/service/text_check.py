@@ -43,6 +43,10 @@ class TextCheck:
         except Unavailable as error:
             _log.warning("texts_were_not_read", count=len(asked), because=str(error))
             return
+        # Each was found sound before: now it is the text that its reader fell over.
+        fatal = [one.detail for one in found if one.problem is not None]
+        if fatal:
+            _log.warning("texts_were_not_read", count=len(fatal), because=fatal[0])
         for (entry_id, _), inspection in zip(asked, found, strict=True):
             if inspection.names_patient is False:
                 warn_of(entry_id)

@@ -54,6 +54,11 @@ def of(
     return found
 
 
+def text_of(inspector: Inspector, content: bytes, names: tuple[str, str]) -> Inspection:
+    (found,) = inspector.inspect([Question(content, names, text_only=True)])
+    return found
+
+
 # --- every inspector ---------------------------------------------------------------------
 
 
@@ -66,6 +71,12 @@ def test_a_document_that_names_the_patient_says_so_only_when_asked(
 ) -> None:
     assert of(inspector, SOUND).names_patient is None
     assert of(inspector, SOUND, ("Dupont", "Zoé")).names_patient is True
+
+
+def test_the_text_alone_can_be_asked_of_a_document_that_was_found_sound(
+    inspector: Inspector,
+) -> None:
+    assert text_of(inspector, SOUND, ("Dupont", "Zoé")) == Inspection(names_patient=True)
 
 
 def test_what_is_no_pdf_is_found_out(inspector: Inspector) -> None:
@@ -579,6 +590,18 @@ def test_a_text_that_takes_too_long_to_read_is_not_the_document_s_fault(
     words = b"BT /F1 9 Tf " + b"(a) Tj 1 0 Td " * 250_000 + b"ET"
     found = of(pdf, sample.paged(10, words), ("Dupont", "Zoé"))
     assert found == Inspection(pages=10, names_patient=None)
+
+
+def test_a_page_of_text_that_never_ends_is_its_own_finding() -> None:
+    words = b"BT /F1 9 Tf " + b"(a) Tj 1 0 Td " * 1_000_000 + b"ET"
+    inspector = PdfInspector(limits=Limits(wall_time=0.3))
+    try:
+        found = text_of(inspector, sample.paged(1, words), ("Dupont", "Zoé"))
+        assert found.problem is UNREADABLE
+        assert text_of(inspector, SOUND, ("Dupont", "Zoé")).names_patient is True
+        assert text_of(inspector, SOUND, ("Martin", "Zoé")).names_patient is False
+    finally:
+        inspector.close()
 
 
 @pytest.mark.parametrize("bomb", ["30,000 objects", "objects that inflate"])

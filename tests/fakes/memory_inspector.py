@@ -18,6 +18,7 @@ class MemoryInspector:
         self.asked = 0
         self.closed = False
         self._told: dict[str, Inspection] = {}
+        self.deadly_texts: set[bytes] = set()
         self._faults: list[Unavailable | BaseException] = []
 
     def tell(self, content: bytes, found: Inspection) -> None:
@@ -37,6 +38,8 @@ class MemoryInspector:
 
     def _inspect(self, question: Question) -> Inspection:
         told = self._told.get(hashlib.sha256(question.content).hexdigest())
+        if question.text_only and question.content in self.deadly_texts:
+            return Inspection(HoldReason.PDF_UNREADABLE, "it brought its reader down")
         if question.text_only:
             return Inspection(names_patient=True if told is None else told.names_patient)
         if told is not None:

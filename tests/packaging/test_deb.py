@@ -196,12 +196,18 @@ def test_a_booted_debian_runs_the_service_inside_its_walls(
 
         wedge(debian, bal)
         until(lambda: shown(debian, "NRestarts") != "0", "the watchdog", deadline=180)
-        told = journal(debian)
-        assert "part_made_no_progress" in told
-        assert "result 'watchdog'" in told
+        assert_told(journal(debian))
 
         debian.run("apt-get", "purge", "-y", "-qq", "sidep-dispatcher")
         assert shown(debian, "ActiveState") == "inactive"
+
+
+def assert_told(told: str) -> None:
+    """The watchdog ended it; and PDFium read the texts inside the unit's walls."""
+    assert "part_made_no_progress" in told
+    assert "result 'watchdog'" in told
+    assert "texts_were_not_read" not in told
+    assert "document_did_not_name_its_patient" not in told
 
 
 def journal(debian: Debian) -> str:

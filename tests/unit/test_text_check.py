@@ -122,6 +122,20 @@ def test_a_reader_that_is_away_hinders_nothing_and_is_told_of(
     assert told["count"] == 3
 
 
+def test_a_text_that_brings_its_reader_down_holds_nothing_and_is_told_of(
+    office: Office, inspector: Noting
+) -> None:
+    (first, *_) = certificates(1, 3)
+    inspector.deadly_texts.add(content_of(first))
+    arrive(office, certificates(1, 3))
+    with capture_logs() as logs:
+        office.round().turn()
+    assert [entry.state for entry in entries(office)] == [State.DELIVERED] * 3
+    (told,) = [line for line in logs if line["event"] == "texts_were_not_read"]
+    assert (told["count"], told["because"]) == (1, "it brought its reader down")
+    assert len(inspector.texts()) == 3
+
+
 def test_the_next_batch_does_not_wait_for_texts_but_the_one_after_does(
     office: Office, inspector: Noting
 ) -> None:

@@ -80,8 +80,7 @@ class PdfInspector:
                     question.content, question.names, text_only=question.text_only
                 )
             except Died:
-                # A document that was found sound before is not made unsound by its text.
-                return Inspection() if question.text_only else _POISONOUS
+                return _POISONOUS
         return _inspection(found)
 
     @contextlib.contextmanager
