@@ -1,8 +1,8 @@
 """Every case, one after the other, and the page: `make bench`, or `python -m bench`.
 
 The default takes twenty minutes on two cores with nothing else running;
-`make bench BENCH=--full` an hour; `--short` five minutes, `--quick` only shows that it works.
-The page says what was used.
+`make bench BENCH=--full` hours, one of them of rest; `--short` five minutes, `--quick` only
+shows that it works. The page says what was used.
 """
 
 from __future__ import annotations

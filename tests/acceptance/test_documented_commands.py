@@ -328,7 +328,7 @@ def test_a_command_that_nobody_accounts_for_is_found(office: Office) -> None:
         office.run("sudo -u sidep-dispatcher sidep-dispatcher list --no-such-option")
 
 
-def test_a_restart_of_cups_removes_what_it_kept_before_the_setting(tmp_path: Path) -> None:
+def test_cups_asked_after_a_restart_removes_what_it_kept(tmp_path: Path) -> None:
     letter = tmp_path / "letter.pdf"
     letter.write_bytes(b"%PDF-1.4 a letter")
     with Cupsd(Setup(files="Yes")) as cupsd:

@@ -15,6 +15,7 @@ from sqlalchemy import event
 
 from dispatcher.core.certificate import ContentKey
 from dispatcher.core.ledger import DeliveryState, Place
+from dispatcher.core.routing import Kind
 from dispatcher.edges.ledger import SqlLedger
 from tests.fakes.ledger_samples import (
     NOW,
@@ -115,6 +116,7 @@ QUERIES: dict[str, Callable[[SqlLedger], object]] = {
     "history": lambda ledger: ledger.history("e77"),
     "backlog": lambda ledger: ledger.backlog("lbm", NOW + timedelta(days=9000)),
     "first of entries": lambda ledger: next(ledger.entries()),
+    "first of printed entries": lambda ledger: next(ledger.entries(kind=Kind.PRINT), "none"),
 }
 
 
@@ -144,7 +146,7 @@ def _walks(step: str, name: str) -> bool:
     Counting over an index alone is none, nor is walking one in its order, page by page.
     """
     of_large = step.startswith(("SCAN entry", "SCAN delivery", "SCAN event"))
-    in_pages = name == "first of entries" and "INDEX entry_received" in step
+    in_pages = name.startswith("first of") and "INDEX entry_received" in step
     return of_large and "COVERING INDEX" not in step and not in_pages
 
 

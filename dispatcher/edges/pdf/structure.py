@@ -153,8 +153,8 @@ def _has_catalog(reader: PdfReader) -> bool:
     return isinstance(root, DictionaryObject) and root.get("/Type") == "/Catalog"
 
 
-class _OutOfTime(Exception):
-    """The text took too long."""
+class _OutOfTime(BaseException):
+    """The text took too long. Not an Exception, so that no library takes it for its own."""
 
 
 def _named(body: bytes, last: str, first: str) -> bool | None:
