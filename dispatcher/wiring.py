@@ -528,16 +528,13 @@ class _Mounts:
 
     def __init__(self, ledger: SqlLedger) -> None:
         self._ledger = ledger
-        self._known: dict[str, str] = {}
+        self._known: dict[str, str | None] = {}
         self._waiting: dict[str, str] = {}
         self._writing = threading.Lock()
 
     def get(self, path: str) -> str | None:
         if path not in self._known:
-            found = self._ledger.mount_of(path)
-            if found is None:
-                return None
-            self._known.setdefault(path, found)
+            self._known.setdefault(path, self._ledger.mount_of(path))
         return self._known[path]
 
     def set(self, path: str, mount_point: str) -> None:

@@ -60,11 +60,15 @@ class Listing:
 
         The folder is listed only when the document is not under its plain name.
         """
+        plain = next(candidates(order.document.name, order.document.sha256))
+        if self._folder.holds(plain, order.document.content):
+            return plain
+        return self.listed(order)
+
+    def listed(self, order: Order) -> str | None:
+        """As `holding`, of what was in the folder when it was listed or was added since."""
         content = order.document.content
-        names = tuple(candidates(order.document.name, order.document.sha256))
-        if self._folder.holds(names[0], content):
-            return names[0]
-        for candidate in names:
+        for candidate in candidates(order.document.name, order.document.sha256):
             for name in self._names.get(folded(candidate), ()):
                 if self._folder.holds(name, content):
                     return name
@@ -164,9 +168,11 @@ class Group:
 
     def _published(self, order: Order, part: Part, listing: Listing) -> Outcome:
         """Give one part a name that is free, or find that it lies there by now."""
+        # The folder was just looked into; what came since shows when the name is given.
+        look = listing.listed
         while True:
             try:
-                there = listing.holding(order)
+                there = look(order)
                 name = there or listing.free(order)
             except OSError as error:
                 return faults.cannot_look(self._directory, error)
@@ -176,6 +182,7 @@ class Group:
                 return self._receipt(there, already_there=True)
             outcome = self._named(order, part, name)
             listing.add(name)
+            look = listing.holding
             if outcome is not None:
                 return outcome
 

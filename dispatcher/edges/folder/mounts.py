@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
 
+from dispatcher.edges.folder.tables import FileTable, KernelTable, Points, Table
 from dispatcher.errors import Unavailable
 
 # The fifth field of a line (proc(5), /proc/pid/mountinfo).
 _MOUNT_POINT: Final = 4
+_MOUNTINFO: Final = Path("/proc/self/mountinfo")
+_FSTAB: Final = Path("/etc/fstab")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})", re.ASCII)
 
 
@@ -28,12 +29,18 @@ class MountMemory(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class MountTables:
-    """Where the system says what is mounted (proc(5)) and what should be (fstab(5))."""
+    """Where the system says what is mounted (proc(5)) and what should be (fstab(5)).
 
-    mountinfo: Path = Path("/proc/self/mountinfo")
-    fstab: Path = Path("/etc/fstab")
+    Safe to share between threads; one that is kept reads only what changed.
+    """
+
+    def __init__(self, mountinfo: Path = _MOUNTINFO, fstab: Path = _FSTAB) -> None:
+        self.mountinfo = mountinfo
+        self.fstab = fstab
+        known = mountinfo == _MOUNTINFO
+        self._now: Table = _KERNEL if known else FileTable(mountinfo, _mount_points)
+        self._meant: Table = FileTable(fstab, _listed_points)
 
     def above(self, directory: str) -> str:
         """Return the mount point that a real path lies under. Raises Unavailable."""
@@ -57,35 +64,23 @@ class MountTables:
         absent = (p for p in wanted if p not in mounted and os.path.realpath(p) not in mounted)
         return next(absent, None)
 
-    def _mounted(self) -> tuple[str, ...]:
+    def _mounted(self) -> Points:
         try:
-            text = _text(self.mountinfo)
+            return self._now.points()
         except OSError as error:
             raise Unavailable(
                 "cannot tell what is mounted",
                 hint="The service needs to read /proc/self/mountinfo.",
             ) from error
-        return _mount_points(text)
 
-    def _wanted(self) -> tuple[str, ...]:
+    def _wanted(self) -> Points:
         try:
-            text = _text(self.fstab)
+            return self._meant.points()
         except OSError:
             return ()  # a container has none; the memory still protects
-        return _listed_points(text)
 
 
-def _text(path: Path) -> str:
-    """Return a small file's text, by fewer calls than a text file takes: they add up."""
-    with path.open("rb", buffering=0) as file:
-        return file.read().decode("utf-8", "surrogateescape")
-
-
-# Both tables are read at every look; only their taking apart is remembered.
-
-
-@lru_cache(maxsize=2)
-def _mount_points(mountinfo: str) -> tuple[str, ...]:
+def _mount_points(mountinfo: str) -> Points:
     lines = (line.partition(" - ") for line in mountinfo.split("\n"))
     return tuple(
         _unescaped(fields.split(" ")[_MOUNT_POINT])
@@ -95,8 +90,7 @@ def _mount_points(mountinfo: str) -> tuple[str, ...]:
     )
 
 
-@lru_cache(maxsize=2)
-def _listed_points(fstab: str) -> tuple[str, ...]:
+def _listed_points(fstab: str) -> Points:
     found = []
     for line in fstab.split("\n"):
         device, point, *_ = [*line.split(), "", ""]
@@ -107,14 +101,21 @@ def _listed_points(fstab: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def ensure_mounted(tables: MountTables, directory: Path, remembered: str | None) -> str:
+_KERNEL: Final = KernelTable(_MOUNTINFO, _mount_points)
+# The real ones, kept by the whole program.
+SYSTEM: Final = MountTables()
+
+
+def ensure_mounted(
+    tables: MountTables, directory: Path, real: str, remembered: str | None
+) -> str:
     """Return the mount point that `directory` lies under, or raise Unavailable.
 
-    `remembered` is where it lay when it was last written: under a deeper mount point then
-    than now means that the share is gone and the directory seen is the one below it.
+    `real` is its path without symlinks. `remembered` is where it lay when it was last
+    written: under a deeper mount point then than now means that the share is gone and the
+    directory seen is the one below it.
     """
-    given, real = os.path.abspath(directory), os.path.realpath(directory)
-    absent = tables.missing_above(given, real)
+    absent = tables.missing_above(os.path.abspath(directory), real)
     if absent is not None:
         raise Unavailable(
             f"not mounted: {absent}",

@@ -26,6 +26,14 @@ _DEVICES: Final = frozenset(
     | {port + digit for port in ("COM", "LPT") for digit in "0123456789¹²³"}
 )
 
+# A name to which nothing has to be done: letters that are composed already and take at most two
+# bytes, no dot but one, and nothing at an end that some system gives a meaning.
+_ORDINARY: Final = re.compile(
+    r"[0-9A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u00ff_]"
+    r"(?:[0-9A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u00ff_()', -]{0,84}"
+    r"[0-9A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u00ff_])?\.pdf"
+)
+
 # Characters that show nothing and are not in category Cf (Unicode's property
 # Default_Ignorable_Code_Point): two names that look alike would differ.
 _INVISIBLE: Final = re.compile(
@@ -46,6 +54,8 @@ def safe_name(name: str) -> str:
     Windows reserves, no dot, dash or space at an end that some system gives a meaning; at
     most 180 bytes of UTF-8. Applied to its own result it changes nothing.
     """
+    if _ORDINARY.fullmatch(name) and name[: -len(_SUFFIX)].upper() not in _DEVICES:
+        return name
     text = unicodedata.normalize("NFC", _INVISIBLE.sub("", name))
     text = unicodedata.normalize("NFC", "".join(map(_safe_character, text)))
     text = text.rstrip(". ")
@@ -72,6 +82,8 @@ def folded(name: str) -> str:
 
     Canonical caseless matching (Unicode, section 3.13, definition D145).
     """
+    if name.isascii():
+        return name.lower()
     caseless = unicodedata.normalize("NFD", name).casefold()
     return unicodedata.normalize("NFD", caseless)
 

@@ -22,6 +22,8 @@ _MODE: Final = 0o640
 _CHUNK: Final = 1 << 18
 # Never through a symlink, and never so that a pipe or a device could block.
 _READING: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+# What the kernel adds to the path of a directory that was removed.
+_DELETED: Final = " (deleted)"
 _RENAME_NOREPLACE: Final = 1  # linux/fs.h
 
 
@@ -91,6 +93,14 @@ class OpenFolder:
     def fd(self) -> int:
         """The descriptor, for looking at the directory itself."""
         return self._fd
+
+    def real_path(self) -> str:
+        """Return its path without symlinks, as the kernel knows it (proc(5), /proc/pid/fd)."""
+        with contextlib.suppress(OSError):
+            path = os.readlink(f"/proc/self/fd/{self._fd}")
+            if path.startswith("/") and not path.endswith(_DELETED):
+                return path
+        return os.path.realpath(self._directory)
 
     def ensure_in_place(self) -> None:
         """Raise Refused or Unavailable when the path leads elsewhere by now."""
@@ -213,11 +223,7 @@ class OpenFolder:
         return os.open(name, flags, _MODE, dir_fd=self._fd)
 
     def _fill(self, fd: int, name: str, content: bytes) -> Part:
-        # Shares that know neither groups nor modes refuse this, and that is their way.
-        with contextlib.suppress(OSError):
-            os.fchown(fd, -1, os.fstat(self._fd).st_gid)
-        with contextlib.suppress(OSError):
-            os.fchmod(fd, _MODE)
+        self._give_to_group(fd)
         left = memoryview(content)
         while left:
             written = os.write(fd, left)
@@ -229,6 +235,17 @@ class OpenFolder:
         if found.st_size != len(content):
             raise OSError(errno.EIO, "another size than was written")
         return Part(name, found)
+
+    def _give_to_group(self, fd: int) -> None:
+        """Let the folder's group read a file of ours, and nobody else."""
+        made, folder = os.fstat(fd), os.fstat(self._fd)
+        # Shares that know neither groups nor modes refuse this, and that is their way.
+        if made.st_gid != folder.st_gid:
+            with contextlib.suppress(OSError):
+                os.fchown(fd, -1, folder.st_gid)
+        if stat.S_IMODE(made.st_mode) != _MODE:
+            with contextlib.suppress(OSError):
+                os.fchmod(fd, _MODE)
 
 
 def _same(found: os.stat_result) -> tuple[int, ...]:

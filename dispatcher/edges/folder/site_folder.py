@@ -13,7 +13,7 @@ from dispatcher.core.vitals import PlaceHealth
 from dispatcher.edges.folder import faults, removing
 from dispatcher.edges.folder.group import Group, Listing
 from dispatcher.edges.folder.health import findings, health
-from dispatcher.edges.folder.mounts import MountMemory, MountTables, ensure_mounted
+from dispatcher.edges.folder.mounts import SYSTEM, MountMemory, MountTables, ensure_mounted
 from dispatcher.edges.folder.names import candidates, reference_of
 from dispatcher.edges.folder.opened import OpenFolder
 from dispatcher.errors import InDoubt, Refused, Unavailable
@@ -40,7 +40,7 @@ class SiteFolder:
         self._directory = directory
         self._secret = secret
         self._memory = remembered_mount
-        self._tables = tables or MountTables()
+        self._tables = tables or SYSTEM
 
     def deliver(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
         """Deliver a group of orders; see `Destination.deliver`.
@@ -141,7 +141,7 @@ class SiteFolder:
         """Return what IT should know of the folder. Changes nothing."""
         try:
             with self._open() as folder:
-                self._mounted()
+                self._mounted(folder)
                 return tuple(findings(self._directory, folder))
         except OSError as error:
             cause = faults.cannot_look(self._directory, error)
@@ -153,7 +153,7 @@ class SiteFolder:
         """See `Destination.health`."""
         try:
             with self._open() as folder:
-                self._mounted()
+                self._mounted(folder)
                 return health(self._directory, folder)
         except OSError as error:
             return PlaceHealth(str(faults.cannot_look(self._directory, error)))
@@ -163,7 +163,7 @@ class SiteFolder:
     def _attempt(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
         try:
             with self._open() as folder:
-                self._mounted()
+                self._mounted(folder)
                 group = Group(
                     self._directory,
                     folder,
@@ -186,7 +186,7 @@ class SiteFolder:
     def _look_once(self, look: Callable[[OpenFolder], T]) -> T:
         try:
             with self._open() as folder:
-                self._mounted()
+                self._mounted(folder)
                 found = look(folder)
                 folder.ensure_in_place()
                 return found
@@ -223,19 +223,19 @@ class SiteFolder:
                 hint="Mount its share, or create the folder; the service never creates it.",
             ) from error
 
-    def _mounted(self) -> str:
+    def _mounted(self, folder: OpenFolder) -> str:
         """Return the mount point above the folder, or raise Unavailable."""
         remembered = self._memory.get(str(self._directory)) if self._memory else None
-        return ensure_mounted(self._tables, self._directory, remembered)
+        return ensure_mounted(self._tables, self._directory, folder.real_path(), remembered)
 
     def _still_there(self, folder: OpenFolder) -> None:
         """Raise Unavailable or Refused when the folder is no longer the one meant."""
-        self._mounted()
+        self._mounted(folder)
         folder.ensure_in_place()
 
     def _still_meant(self, folder: OpenFolder) -> None:
         """Make sure, just before names are given, that the folder is still the one meant."""
-        mountpoint = self._mounted()
+        mountpoint = self._mounted(folder)
         folder.ensure_in_place()
         path = str(self._directory)
         if self._memory is not None and self._memory.get(path) != mountpoint:
