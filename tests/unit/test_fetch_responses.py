@@ -46,6 +46,31 @@ def test_what_follows_a_body_is_read_too(tail: bytes) -> None:
     assert read(*pieces) == parse.carefully(pieces)
 
 
+DATED = b'7 (UID 42 RFC822.SIZE 1234 INTERNALDATE "29-Nov-2026 14:00:00 +0000")'
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(DATED, id="as nearly all"),
+        pytest.param(DATED.replace(b'"29', b'" 9'), id="one digit"),
+        pytest.param(DATED.replace(b"1234", b"12345678901"), id="large"),
+        pytest.param(DATED.replace(b'"29-Nov-2026 14:00:00 +0000"', b"NIL"), id="no date"),
+        pytest.param(DATED.replace(b"29", b"\\29"), id="escaped"),
+        pytest.param(DATED.replace(b"UID 42 ", b""), id="no uid"),
+        pytest.param(
+            b'7 (INTERNALDATE "29-Nov-2026 14:00:00 +0000" UID 42 RFC822.SIZE 1)', id="order"
+        ),
+    ],
+)
+def test_both_readings_of_sizes_and_dates_agree(said: bytes) -> None:
+    item = read(said)
+    assert item == parse.carefully([said])
+    assert type(item.values[b"RFC822.SIZE"]) is int
+    kinds = {type(value) for value in item.values.values()}
+    assert kinds <= {type(value) for value in parse.carefully([said]).values.values()}
+
+
 def test_a_response_that_breaks_the_grammar_is_no_response() -> None:
     with pytest.raises((ValueError, ProtocolError)):
         read((b"7 (UID 42 FLAGS () BODY[] {3}", b"abc"), b"")

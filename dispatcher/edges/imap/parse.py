@@ -25,6 +25,10 @@ _FLAGS: Final = re.compile(
 _PLAIN_BODY: Final = re.compile(
     rb"([0-9]{1,10}) \(UID ([0-9]{1,10}) FLAGS \(([^()\"]*)\) BODY\[\] \{[0-9]{1,10}\}"
 )
+_PLAIN_IDENTITY: Final = re.compile(
+    rb"([0-9]{1,10}) \(UID ([0-9]{1,10}) RFC822\.SIZE ([0-9]{1,10})"
+    rb' INTERNALDATE "([-+: 0-9A-Za-z]+)"\)'
+)
 _STATUS_CODE: Final = re.compile(rb"\[([A-Z-]+)(?: ([^\]]*))?\]", re.IGNORECASE)
 _PERMANENT_FLAGS: Final = re.compile(rb"\[PERMANENTFLAGS \(([^()]*)\)\]", re.IGNORECASE)
 _DATE: Final = re.compile(
@@ -217,6 +221,12 @@ def _item(pieces: Sequence[Piece]) -> Item:
             number, uid, flags = quick.groups()
             words = (word.decode("ascii", "replace") for word in flags.split())
             return Item(int(number), int(uid), {b"BODY[]": head[1]}, frozenset(words))
+    if len(pieces) == 1 and isinstance(head, bytes):
+        quick = _PLAIN_IDENTITY.fullmatch(head)
+        if quick:
+            number, uid, size, dated = quick.groups()
+            values = {b"RFC822.SIZE": int(size), b"INTERNALDATE": dated}
+            return Item(int(number), int(uid), values, frozenset())
     return carefully(pieces)
 
 
