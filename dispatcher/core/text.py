@@ -64,12 +64,16 @@ def squeeze(text: str) -> str:
     """Return `text` trimmed, in NFC, each run of white space made one space."""
     if text.isascii() and "  " not in text and "\t" not in text:
         return text.strip(" ")
-    return unicodedata.normalize("NFC", _BLANK.sub(" ", text).strip(" "))
+    trimmed = text.strip(" ")
+    # Every blank is white space to `split`: were there any but single spaces, it would tell.
+    if " ".join(trimmed.split()) != trimmed:
+        trimmed = _BLANK.sub(" ", text).strip(" ")
+    return unicodedata.normalize("NFC", trimmed)
 
 
 def is_visible(text: str) -> bool:
     """Whether nothing in `text` is invisible: no control, zero-width or bidi character."""
-    return text.isprintable() and not _IGNORABLE.search(text)
+    return text.isprintable() and (text.isascii() or not _IGNORABLE.search(text))
 
 
 def without_marks(text: str) -> str:
@@ -96,14 +100,31 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.translate(_DROPPED_ASCII).lower()
-    bare = _BLANK.sub("", text).translate(_DROPPED).casefold()
-    return without_marks(bare).translate(_LETTERS)
+    return text.translate(_FOLDED)
+
+
+class _Folded(dict[int, str]):
+    """What each letter is folded to; what is not in it is worked out and not kept.
+
+    One letter at a time says the same as all at once: casefold() and decomposition look at
+    no neighbour, and the order of marks does not matter where all are dropped.
+    """
+
+    def __missing__(self, code: int) -> str:
+        bare = _BLANK.sub("", chr(code)).translate(_DROPPED).casefold()
+        return without_marks(bare).translate(_LETTERS)
+
+
+_FOLDED: Final = _Folded()
+_FOLDED.update({code: _FOLDED[code] for code in (*range(0x180), *map(ord, "’–—…€"))})
 
 
 def same_name(one: str | None, other: str | None) -> bool:
     """Whether two sources give one name. A name with an invisible character equals none."""
     if not one or not other or not is_visible(squeeze(one) + squeeze(other)):
         return False
+    if one == other:
+        return True
     folded = fold(one)
     # A placeholder such as "-" folds to nothing, and nothing would equal nothing.
     return folded == fold(other) if folded else squeeze(one) == squeeze(other)
