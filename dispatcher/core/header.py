@@ -22,25 +22,38 @@ FIELD_LIMIT: Final = 8192
 # Stands for an author who cannot be read: it has no `@`, so no list of senders allows it.
 UNREADABLE_SENDER: Final = "(unreadable)"
 
-_FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
-_FOLD: Final = re.compile(rb"\r?\n(?=[ \t])")
-_LINE_END: Final = re.compile(rb"\r?\n")
-_BLANKS: Final = re.compile(rb"[\t\r\n]")
+# The fields that a reader of ours asks for; gateways add dozens that none does.
+_NAMES: Final = {
+    name.encode(): name
+    for name in (
+        *("from", "subject", "message-id"),
+        *("content-type", "content-transfer-encoding", "content-disposition", "content-id"),
+    )
+}
+# A whole field: its name, blanks (a fold among them), its value with the folded lines.
+_ASKED: Final = re.compile(
+    rb"\n(%b)(?:[ \t]|\r?\n(?=[ \t]))*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)" % b"|".join(_NAMES),
+    re.IGNORECASE,
+)
+_TO_BLANKS: Final = bytes.maketrans(b"\t\r", b"  ")
 
 
 def fields(block: bytes) -> list[tuple[str, bytes]]:
-    """Return (lower-case name, unfolded value) for each field of a header, in order.
+    """Return (lower-case name, unfolded value) for each field of a header that is asked for.
 
-    A line that is no field is left out. A bare CR is white space, never a line end: it
-    cannot make a field of its own. A tab comes from folding and is made a blank. A value
-    longer than FIELD_LIMIT is cut there.
+    In their order. A line that is no field is left out. A bare CR is white space, never a
+    line end: it cannot make a field of its own. A tab comes from folding and is made a
+    blank. A value longer than FIELD_LIMIT is cut there.
     """
-    found = (_FIELD.fullmatch(line) for line in _LINE_END.split(_FOLD.sub(b"", block)))
-    return [
-        (field[1].decode("ascii").lower(), _BLANKS.sub(b" ", field[2].strip()[:FIELD_LIMIT]))
-        for field in found
-        if field
-    ]
+    found = _ASKED.findall(b"\n" + block)
+    return [(_NAMES[name.lower()], _unfolded(value)) for name, value in found]
+
+
+def _unfolded(value: bytes) -> bytes:
+    if b"\n" in value:
+        value = value.replace(b"\r\n", b"").replace(b"\n", b"")
+    value = value.strip()[:FIELD_LIMIT]
+    return value.translate(_TO_BLANKS) if b"\t" in value or b"\r" in value else value
 
 
 # --- encoded words (RFC 2047) ------------------------------------------------------------
@@ -60,6 +73,8 @@ def decode_words(value: bytes) -> str:
     Neighbouring words of one charset are joined as bytes before they are decoded. Words
     are also found inside quotes and glued to text, where RFC 2047 (5) does not allow them.
     """
+    if b"=?" not in value:
+        return decode(value) if value.strip() else ""
     runs = [
         (charset, _run(encoding, [content for _, _, content in chunks]))
         for (charset, encoding), chunks in groupby(_chunks(value), key=itemgetter(0, 1))
@@ -109,7 +124,7 @@ def loose_base64(text: bytes) -> bytes:
 
 
 def _quoted(word: bytes) -> bytes:
-    return _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), word.replace(b"_", b" "))
+    return _ESCAPE.sub(lambda found: binascii.a2b_hex(found[1]), word.replace(b"_", b" "))
 
 
 # --- parameters (RFC 2045, 5.1; RFC 2231) -------------------------------------------------
@@ -136,16 +151,19 @@ def parameter(value: bytes, name: str) -> tuple[str, ...]:
     `name*` and its continuations (RFC 2231) come before the plain forms. A parameter that
     is given twice gives two texts: nothing is picked silently.
     """
+    wanted = name.encode()
+    if wanted not in value.lower():
+        return ()
     plain: list[str] = []
     extended: list[str] = []
     sections: list[_Section] = []
-    for found in _PARAMETER.finditer(value):
-        if found[1].decode("latin-1").lower() != name:
+    for key, number, is_encoded, quoted, bare in _PARAMETER.findall(value):
+        if key.lower() != wanted:
             continue
-        content = _SLASHED.sub(rb"\1", found[4]) if found[4] is not None else found[5].strip()
-        if found[2] is not None:
-            sections.append((int(found[2]), bool(found[3]), content))
-        elif found[3]:
+        content = _SLASHED.sub(rb"\1", quoted) if b"\\" in quoted else quoted or bare.strip()
+        if number:
+            sections.append((int(number), bool(is_encoded), content))
+        elif is_encoded:
             extended.append(_decode_sections([(0, True, content)]))
         else:
             plain.append(decode_words(content))
@@ -172,7 +190,9 @@ def _decode_sections(sections: Sequence[_Section]) -> str:
 
 
 def _unescape(content: bytes) -> bytes:
-    return _PERCENT.sub(lambda found: bytes.fromhex(found[1].decode()), content)
+    if b"%" not in content:
+        return content
+    return _PERCENT.sub(lambda found: binascii.a2b_hex(found[1]), content)
 
 
 # --- authors (RFC 5322, 3.4) --------------------------------------------------------------
@@ -194,6 +214,8 @@ def authors(value: bytes) -> tuple[str, ...]:
     if len(value) >= FIELD_LIMIT:
         return (UNREADABLE_SENDER,)
     text, position = value.decode("latin-1"), 0
+    if _ADDRESS.fullmatch(text):
+        return (text.lower(),)
     author: list[str] = []
     found: list[str] = []
     while position < len(text):

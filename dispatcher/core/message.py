@@ -79,11 +79,10 @@ def read(raw: bytes) -> Message:
         oddities.append(mime.BEYOND_LIMITS)
     else:
         parts.extend(mime.leaves(top, oddities))
-    # Asked once: it takes decoding the part.
-    sorted_out = [(part, _is_body(part)) for part in parts]
-    bodies = tuple(_text_of(part, oddities) for part, is_body in sorted_out if is_body)
+    leaves = list(map(_leaf, parts))
+    bodies = tuple(_text_of(leaf, oddities) for leaf in leaves if leaf.is_body)
     attachments = tuple(
-        _attachment(part) for part, is_body in sorted_out if not is_body and _is_file(part)
+        _attachment(leaf) for leaf in leaves if not leaf.is_body and _is_file(leaf)
     )
     return Message(
         senders=_senders(top, oddities),
@@ -127,38 +126,54 @@ def _message_id(top: Entity) -> str | None:
     return found[0] if found else None
 
 
-def _is_body(part: Entity) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A part with what it holds: decoded once, and asked once whether it is a body."""
+
+    part: Entity
+    content: bytes = field(repr=False)
+    whole: bool
+    is_body: bool
+
+
+def _leaf(part: Entity) -> _Leaf:
+    content, whole = mime.content_of(part)
+    return _Leaf(part, content, whole, _is_body(part, content))
+
+
+def _is_body(part: Entity, content: bytes) -> bool:
     """A text without a file name, unless it is said to be an attachment or is a PDF."""
     disposition = part.first("content-disposition")
     return (
         part.content_type in {"text/plain", "text/html"}
         and token(disposition) != "attachment"
         and not parameter(disposition, "filename")
-        and not shows_pdf(mime.content_of(part)[0])
+        and not shows_pdf(content)
     )
 
 
-def _is_file(part: Entity) -> bool:
+def _is_file(leaf: _Leaf) -> bool:
     """Whether a part that is no body is more than an inline picture."""
+    part = leaf.part
     is_inline = part.first("content-id") or token(part.first("content-disposition")) == "inline"
     is_picture = part.content_type.startswith("image/") and is_inline
-    return not is_picture or shows_pdf(mime.content_of(part)[0])
+    return not is_picture or shows_pdf(leaf.content)
 
 
-def _attachment(part: Entity) -> Attachment:
+def _attachment(leaf: _Leaf) -> Attachment:
+    part = leaf.part
     names = [
         name.strip(" ")
         for field, key in (("content-disposition", "filename"), ("content-type", "name"))
         for value in part.values(field)
         for name in parameter(value, key)
     ]
-    content, whole = mime.content_of(part)
-    return Attachment(tuple(dict.fromkeys(names)), part.content_type, content, whole)
+    return Attachment(tuple(dict.fromkeys(names)), part.content_type, leaf.content, leaf.whole)
 
 
-def _text_of(part: Entity, oddities: list[str]) -> str:
-    content, whole = mime.content_of(part)
-    if not whole:
+def _text_of(leaf: _Leaf, oddities: list[str]) -> str:
+    part, content = leaf.part, leaf.content
+    if not leaf.whole:
         oddities.append("a body with a damaged transfer encoding")
     if len(content) > _BODY_LIMIT:
         oddities.append(mime.BEYOND_LIMITS)
