@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -54,11 +55,19 @@ _PRINTED: Final = (
     ("Résultat du test", Label.RESULT),
 )
 _LABELS: Final = {_letters(text): label for text, label in _PRINTED}
-# As they are printed, which is how they nearly always come: a fold that need not be made.
-_AS_PRINTED: Final = dict(_PRINTED)
+# As they are printed, with either apostrophe, which is how they nearly always come: a fold
+# that need not be made.
+_AS_PRINTED: Final = {
+    form: label for text, label in _PRINTED for form in (text, text.replace("'", "’"))
+}
 # With which letters a label begins, and in how much of a line they are looked for.
 _FIRST: Final = 3
 _HEADS: Final = frozenset(label[:_FIRST] for label in _LABELS)
+# What no label begins with, folded or not.
+_NO_INITIALS: Final = frozenset(string.digits + string.ascii_letters) - {
+    case for label in _LABELS for case in (label[0], label[0].upper())
+}
+_PRINTED_HEADS: Final = frozenset(text[:_FIRST] for text in _AS_PRINTED)
 _HEAD: Final = 12
 _LONGEST: Final = 160  # characters of a line in which a label may end
 _SPAN: Final = 4  # lines over which a label may be wrapped
@@ -69,7 +78,6 @@ _OTHER_LABEL: Final = re.compile(r"[^\W\d][^:\d]*:")
 # What plain text makes of bold letters, in which the guide prints its values: `*text*` or
 # `**text**`; or the end of a bold label, `*Nom :* text`.
 _BOLD: Final = re.compile(r"(\*{1,2}) ?([^*\s](?:[^*]*[^*\s])?) ?\1|\*{1,2} ([^*]+)")
-_LINE_END: Final = re.compile(r"\r\n|\r|\n")
 
 # Lines of a value: the one after the label's colon, then those it may be wrapped over.
 Value = tuple[str, ...]
@@ -114,19 +122,42 @@ def read(renderings: Iterable[str]) -> Body:
     return Body(tuple(pair for text in renderings for pair in _read(text)))
 
 
+class _Lines:
+    """The squeezed lines of a body, and at each the label that begins there."""
+
+    def __init__(self, text: str) -> None:
+        self.texts = _lines(text)
+        self.labels = [
+            _label_at(self.texts, at) if line else None for at, line in enumerate(self.texts)
+        ]
+
+
+def _lines(text: str) -> list[str]:
+    """Return each line squeezed. Not str.splitlines(): a control character begins none."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    # The usual blanks first: to squeeze makes a space of each.
+    text = text.replace("\t", " ").replace("\u00a0", " ").replace("\u202f", " ")
+    lines = text.split("\n")
+    spaces = len(text) - len("".join(text.split()))
+    if spaces != len(lines) - 1 + text.count(" ") or not unicodedata.is_normalized("NFC", text):
+        return list(map(squeeze, lines))
+    # Now only a run of spaces is left to be squeezed.
+    return [squeeze(line) if "  " in line else line.strip(" ") for line in lines]
+
+
 def _read(text: str) -> Iterator[tuple[Label, Value]]:
-    # Not str.splitlines(): a control character inside a name begins no line.
-    lines = [squeeze(line) for line in _LINE_END.split(text)]
+    lines = _Lines(text)
+    texts = lines.texts
     at = 0
-    while at < len(lines):
-        found = _label_at(lines, at) or _cell_at(lines, at)
+    while at < len(texts):
+        found = lines.labels[at] or _cell_at(texts, at)
         if found is None:
             at += 1
             continue
         label, first, after = found
         value, after = _value_at(lines, after, first)
         # A label without a colon and without a value is a heading.
-        if value or ":" in lines[at]:
+        if value or ":" in texts[at]:
             further = _further_sites(lines, after) if label is Label.SITE else ()
             yield label, (*_without_bold_marks(value), *further)
         at = after
@@ -135,8 +166,9 @@ def _read(text: str) -> Iterator[tuple[Label, Value]]:
 def _cell_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:
     """Return the label that is all of a table's cell, or of a paragraph, without a colon."""
     cell = lines[at]
-    neighbours = (*lines[max(at - 1, 0) : at], *lines[at + 1 : at + 2])
-    if not cell or any(neighbours) or len(cell) > _LONGEST or ":" in cell:
+    if not cell or (at and lines[at - 1]) or any(lines[at + 1 : at + 2]):
+        return None
+    if len(cell) > _LONGEST or ":" in cell or not _may_begin_label(cell):
         return None
     label = _known(cell)
     return (label, "", at + 1) if label else None
@@ -144,6 +176,8 @@ def _cell_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:
 
 def _label_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:
     """Return the label that begins at a line, the rest of its last line, the next line."""
+    if (printed := _printed_in(lines[at])) is not None:
+        return *printed, at + 1
     joined = ""
     for after in range(at, min(at + _SPAN, len(lines))):
         line = lines[after]
@@ -160,9 +194,31 @@ def _label_at(lines: Sequence[str], at: int) -> tuple[Label, str, int] | None:
     return None
 
 
+def _printed_in(line: str) -> tuple[Label, str] | None:
+    """Return what `_label_in` does for a label as it is printed; None for any other text."""
+    if line[:_FIRST] not in _PRINTED_HEADS:
+        return None
+    colon = -1
+    for _ in range(_COLONS):
+        colon = line.find(":", colon + 1)
+        if colon < 0:
+            return None
+        if label := _AS_PRINTED.get(line[:colon].strip(" ")):
+            return label, line[colon + 1 :].strip(" ")
+    return None
+
+
 def _may_begin_label(text: str) -> bool:
     """Return False where the first letters are no label's: the rest need not be folded."""
-    head = _letters(text[:_HEAD])
+    text = text[:_HEAD]
+    first = text.lstrip(" ")[:_FIRST]
+    if first[:1] in _NO_INITIALS:
+        return False
+    if first in _PRINTED_HEADS:
+        return True
+    if len(first) == _FIRST and first.isascii() and first.isalnum():
+        return first.lower() in _HEADS
+    head = _letters(text)
     return len(head) < _FIRST or head[:_FIRST] in _HEADS
 
 
@@ -183,29 +239,32 @@ def _label_in(text: str, begin: int) -> tuple[Label, str] | None:
     return None
 
 
-def _value_at(lines: Sequence[str], at: int, first: str) -> tuple[Value, int]:
+def _value_at(lines: _Lines, at: int, first: str) -> tuple[Value, int]:
     """Return the lines of a value: behind its label, or below it after empty lines."""
+    texts = lines.texts
     if not first:
-        while at < len(lines) and not lines[at]:
+        while at < len(texts) and not texts[at]:
             at += 1
     value = [first] if first else []
-    while at < len(lines) and _continues(lines, at):
-        value.append(lines[at])
+    while at < len(texts) and _continues(lines, at):
+        value.append(texts[at])
         at += 1
     return tuple(value), at
 
 
 def _without_bold_marks(value: Value) -> Value:
     """Return a value without the asterisks that plain text makes of bold letters."""
+    if not value or not value[0].startswith("*"):
+        return value
     found = _BOLD.fullmatch("\n".join(value))
     return tuple((found[2] or found[3]).split("\n")) if found else value
 
 
-def _continues(lines: Sequence[str], at: int) -> bool:
-    line = lines[at]
-    if not line or line.startswith(">") or _OTHER_LABEL.match(line):
+def _continues(lines: _Lines, at: int) -> bool:
+    line = lines.texts[at]
+    if not line or lines.labels[at] is not None or line.startswith(">"):
         return False
-    return _label_at(lines, at) is None
+    return _OTHER_LABEL.match(line) is None
 
 
 # All of the field, but for a full stop.
@@ -218,11 +277,12 @@ def _site(value: Value) -> str | None:
     return found[1] if found else None
 
 
-def _further_sites(lines: Sequence[str], at: int) -> Iterator[str]:
+def _further_sites(lines: _Lines, at: int) -> Iterator[str]:
     """Yield the lines with another number of a site, behind its value up to a label."""
-    while at < len(lines) and not (_label_at(lines, at) or _cell_at(lines, at)):
-        if not lines[at].startswith(">") and _FURTHER_SITE.search(lines[at]):
-            yield lines[at]
+    texts = lines.texts
+    while at < len(texts) and not (lines.labels[at] or _cell_at(texts, at)):
+        if not texts[at].startswith(">") and _FURTHER_SITE.search(texts[at]):
+            yield texts[at]
         at += 1
 
 
