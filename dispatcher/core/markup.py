@@ -21,7 +21,9 @@ _PARAGRAPH: Final = frozenset(
     {"p", "pre", "tr", "td", "th", "table", "ul", "ol", "dl", "blockquote"}
     | {"h1", "h2", "h3", "h4", "h5", "h6"}
 )
-_BEGINS: Final = re.compile(r"[/!?A-Za-z]")
+_BREAKS: Final = dict.fromkeys(_LINE, "\n") | dict.fromkeys(_PARAGRAPH, "\n\n")
+# The second character of a tag that may begin or end a cited reply.
+_QUOTE_BEGINS: Final = frozenset("bB/")
 _UNSEEN: Final = frozenset({"script", "style", "title"})
 _UNSEEN_END: Final = re.compile(r"</(?:script|style|title)\b", re.IGNORECASE | re.ASCII)
 
@@ -38,37 +40,35 @@ def text_of(markup: str) -> str:
     """
     depth = 0
     lines: list[str] = []
-    for piece in _pieces(markup):
-        if not piece.startswith("<"):
-            lines.append(html.unescape(_ABSURD.sub("\ufffd", piece[1:])))
+    for piece, name in _pieces(markup):
+        if name is None:
+            lines.append(piece)
             continue
-        depth = _cited(piece, depth)
-        lines.append(_break(piece).replace("\n", "\n> " if depth else "\n"))
+        if piece[1] in _QUOTE_BEGINS:
+            depth = _cited(piece, depth)
+        if line := _BREAKS.get(name):
+            lines.append(line.replace("\n", "\n> ") if depth else line)
     return "".join(lines)
 
 
 def _cited(tag: str, depth: int) -> int:
     """Return how deep in cited replies the text after `tag` lies."""
-    if tag.lower().startswith("</blockquote"):
+    begin = tag[: len("</blockquote")].lower()
+    if begin.startswith("</blockquote"):
         return max(0, depth - 1)
-    opens = tag.lower().startswith("<blockquote")
+    opens = begin.startswith("<blockquote")
     return depth + 1 if opens and (depth or "cite" in tag or "quote" in tag[11:]) else depth
 
 
-def _break(tag: str) -> str:
-    found = _NAME.match(tag)
-    name = found[1].lower() if found else ""
-    return "\n\n" if name in _PARAGRAPH else "\n" if name in _LINE else ""
-
-
-def _pieces(markup: str) -> Iterator[str]:
-    """Yield tags (beginning with `<`) and runs of text (behind one blank), in order."""
+def _pieces(markup: str) -> Iterator[tuple[str, str | None]]:
+    """Yield runs of text as they are seen, and tags with their names, in order."""
     position, pre = 0, False
     while (start := markup.find("<", position)) >= 0:
-        yield _data(markup[position:start], pre)
+        if start > position:
+            yield _seen(markup[position:start], pre), None
         position = _end_of(markup, start)
         if position == start + 1:
-            yield " <"
+            yield "<", None
             continue
         tag = markup[start : min(position, start + _REACH)]
         found = _NAME.match(tag)
@@ -78,12 +78,15 @@ def _pieces(markup: str) -> Iterator[str]:
         if name in _UNSEEN and not tag.startswith("</"):
             end = _UNSEEN_END.search(markup, position)
             position = end.start() if end else len(markup)
-        yield tag
-    yield _data(markup[position:], pre)
+        yield tag, name
+    yield _seen(markup[position:], pre), None
 
 
-def _data(text: str, pre: bool) -> str:
-    return " " + (text if pre else _SPACES.sub(" ", text))
+def _seen(text: str, pre: bool) -> str:
+    # What is printable has no white space but blanks.
+    if not pre and ("  " in text or not text.isprintable()):
+        text = _SPACES.sub(" ", text)
+    return html.unescape(_ABSURD.sub("\ufffd", text)) if "&" in text else text
 
 
 def _end_of(markup: str, start: int) -> int:
