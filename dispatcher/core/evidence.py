@@ -40,7 +40,9 @@ class Evidence:
 
     def sites(self) -> tuple[str | None, ...]:
         """Return every site that a source names; None for a body with no single one."""
-        subjects = (subject.read(text) for text in self.message.subjects)
+        subjects = [self.key]
+        if len(self.message.subjects) != 1:
+            subjects = list(map(subject.read, self.message.subjects))
         stated = [self.said.site()] if self.said.of(Label.SITE) else []
         return (*(fields.site for fields in subjects if fields), *self.sites_named(), *stated)
 

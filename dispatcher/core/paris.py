@@ -26,9 +26,11 @@ def read_time(text: str) -> datetime | None:
     found = _TIME.fullmatch(text)
     if found is None:
         return None
-    day, month, year, hour, minute, second = (int(part or 0) for part in found.groups())
+    day, month, year, hour, minute, second = map(int, found.groups("0"))
     try:
         wall = datetime(year, month, day, hour, minute, second, tzinfo=PARIS)
     except ValueError:
         return None
+    if wall.utcoffset() == wall.replace(fold=1).utcoffset():
+        return wall
     return max(wall.replace(fold=fold).astimezone(UTC) for fold in (0, 1)).astimezone(PARIS)
