@@ -5,6 +5,9 @@ nets: every object that the cross-reference lists, whether reachable or not; eve
 object that the file holds (older revisions, what a viewer finds when it repairs a file);
 and the names written plainly in the file or in its object streams. A dictionary's meaning
 is taken from its names, wherever it stands (ISO 32000-1, 12.6 and 7.11).
+
+An object that is written plainly and bears no name of interest goes through no net: that it
+can be read and does nothing is seen from its bytes (`plain`).
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from pypdf.generic import (
     read_object,
 )
 
+from dispatcher.edges.pdf.plain import PlainObjects
+
 # Names that mean the thing wherever they stand.
 _TELLING: Final = frozenset(
     {
@@ -48,12 +53,22 @@ _TELLING: Final = frozenset(
 # Shorter names could be a font's: what they lead to must fit as well.
 _SHORT: Final = frozenset({"/AA", "/AF", "/EF", "/JS", "/OpenAction", "/XFA"})
 
+# What else leads further: an object stream holds objects of its own.
+_OBJECT_STREAM: Final = "/ObjStm"
+_PLAIN_OBJECTS: Final = PlainObjects(
+    (name[1:] for name in {*_TELLING, *_SHORT, _OBJECT_STREAM} - {"/OpenAction"}),
+    with_page="OpenAction",
+)
+
 _FILE_KEYS: Final = frozenset({"/F", "/UF", "/DOS", "/Mac", "/Unix"})
 
-_PLAIN: Final = re.compile(
-    b"/(?:%s|XFA)(?![^\\x00\\t\\n\\f\\r ()<>\\[\\]{}/%%])"
+_WRITTEN: Final = (
+    b"(?:%s|XFA)(?![^\\x00\\t\\n\\f\\r ()<>\\[\\]{}/%%])"
     % "|".join(sorted(name[1:] for name in _TELLING)).encode()
 )
+_PLAIN: Final = re.compile(b"/" + _WRITTEN)
+# Finds what either of its neighbours would, in one pass and without saying which.
+_EITHER: Final = re.compile(b"/(?:[A-Za-z0-9]{0,24}#[0-9A-Fa-f]{2}|%s)" % _WRITTEN)
 # A name with at least one character written as #xx (ISO 32000-1, 7.3.5).
 _ESCAPED: Final = re.compile(rb"/[A-Za-z0-9]{0,24}#[0-9A-Fa-f]{2}[A-Za-z0-9#]{0,96}")
 _ESCAPE: Final = re.compile(rb"#([0-9A-Fa-f]{2})")
@@ -65,6 +80,7 @@ _OBJECT: Final = re.compile(_NUMBERS + _WORD)
 # The same in two steps, for the quick search: the word first, then the numbers before it.
 _QUICK_WORD: Final = re.compile(_WORD)
 _QUICK_NUMBERS: Final = re.compile(_NUMBERS + rb"\Z")
+_ANY_WORD: Final = re.compile(rb"obj")
 _ONLY_NUMBERS: Final = re.compile(rb"[0-9\s]*+")
 _NEAR: Final = 24
 _REACH: Final = 128
@@ -89,6 +105,8 @@ def is_active(reader: PdfReader, raw: bytes) -> bool:
 
 def _names_it(data: bytes) -> bool:
     """Return whether a telling name is written in these bytes, plainly or escaped."""
+    if not _EITHER.search(data):
+        return False
     if _PLAIN.search(data):
         return True
     return any(
@@ -129,12 +147,24 @@ def headings(raw: bytes) -> list[tuple[int, int]]:
 class _Search:
     """One pass over everything in a file, within bounds."""
 
-    def __init__(self, reader: PdfReader, raw: bytes) -> None:
+    def __init__(self, reader: PdfReader, raw: bytes, *, skips: bool = True) -> None:
         self._reader = reader
         self._raw = raw
         self._values = 0
+        self._skips = skips
+        # Where an `obj` stands that is the heading or the end of a plain object.
+        self._words: set[int] = set()
 
     def finds(self) -> bool:
+        try:
+            return self._finds()
+        except TooMuch:
+            if not self._words:
+                raise
+        # What is skipped is counted by its bytes, which are more than its values.
+        return _Search(self._reader, self._raw, skips=False).finds()
+
+    def _finds(self) -> bool:
         if any(self._acts(value) for value in self._listed()):
             return True
         return any(self._acts(value) for value in self._unlisted())
@@ -151,9 +181,29 @@ class _Search:
         if len(references) > MOST_OBJECTS:
             raise TooMuch
         for number, generation in references:
-            yield IndirectObject(number, generation, self._reader).get_object()
+            if not self._skip(number, generation):
+                yield IndirectObject(number, generation, self._reader).get_object()
+
+    def _skip(self, number: int, generation: int) -> bool:
+        """Return whether the object is plain and still unread. Notes where a plain one is."""
+        begin = self._reader.xref.get(generation, {}).get(number)
+        if not self._skips or begin is None or number in self._reader.xref_objStm:
+            return False
+        plain = _PLAIN_OBJECTS.at(self._raw, begin, (number, generation))
+        if plain is None:
+            return False
+        self._words |= {plain.word, plain.last}
+        # What was read before need not be what stands there.
+        if (generation, number) in self._reader.resolved_objects:
+            return False
+        self._values += plain.size
+        if self._values > MOST_VALUES:
+            raise TooMuch
+        return True
 
     def _unlisted(self) -> Iterator[object]:
+        if len(_ANY_WORD.findall(self._raw)) == len(self._words):
+            return  # each heading in the file is that of a listed object
         listed = {at for entries in self._reader.xref.values() for at in entries.values()}
         stream = io.BytesIO(self._raw)
         for count, (begin, end) in enumerate(headings(self._raw)):
@@ -193,7 +243,7 @@ class _Search:
                 left += list.__iter__(value)
 
     def _dictionary_acts(self, found: DictionaryObject) -> bool:
-        if isinstance(found, StreamObject) and self._at(found, "/Type") == "/ObjStm":
+        if isinstance(found, StreamObject) and self._at(found, "/Type") == _OBJECT_STREAM:
             data = found.get_data()
             if _names_it(data) or _SHORT_ACTION.search(data):
                 return True
