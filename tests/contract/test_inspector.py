@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -18,7 +20,9 @@ from fpdf import FPDF
 
 from dispatcher.core.certificate import HoldReason, Inspection
 from dispatcher.edges.pdf import Limits, PdfInspector
+from dispatcher.edges.pdf.inspector import _Idle
 from dispatcher.edges.pdf.naming import names
+from dispatcher.edges.pdf.worker import Worker, _cpu_seconds
 from dispatcher.errors import Unavailable
 from dispatcher.ports import Inspector, Question
 from tests.contract import pdf_samples as sample
@@ -814,6 +818,10 @@ def test_a_child_that_does_not_start_is_unavailable(
             'printf \'\\000\\000\\000\\024["Dupont","",1,null]\'; cat >/dev/null',
             id="invents a reason",
         ),
+        pytest.param(
+            "printf '\\000\\000\\000\\020[null,\"\",1,null]%.0s' 1 2; cat >/dev/null",
+            id="answers twice",
+        ),
     ],
 )
 def test_a_child_that_dies_or_lies_over_a_document_makes_it_unreadable(
@@ -859,6 +867,186 @@ def test_several_threads_may_ask_at_once(fresh: Callable[..., PdfInspector]) -> 
     assert [[one.problem for one in answer] for answer in answers] == [
         [None, NOT_A_PDF] * 10
     ] * 4
+
+
+# --- handing over and asking on -----------------------------------------------------------
+
+
+def ready(inspector: PdfInspector, number: int) -> bool:
+    """Wait until the answer of that child is there to be read."""
+    return bool(select.select([inspector._workers[number].answers], [], [], 10)[0])
+
+
+def test_a_document_is_read_while_the_next_question_is_made(
+    fresh: Callable[..., PdfInspector],
+) -> None:
+    inspector = fresh()
+    answered = []
+
+    def questions() -> Iterator[Question]:
+        yield Question(SOUND)
+        answered.append(ready(inspector, 0))
+        yield Question(b"")
+
+    found = inspector.inspect(questions())
+    assert answered == [True]
+    assert [one.problem for one in found] == [None, NOT_A_PDF]
+
+
+def test_an_answer_that_came_in_time_counts_however_late_it_is_looked_at(
+    fresh: Callable[..., PdfInspector],
+) -> None:
+    inspector = fresh(2, limits=Limits(wall_time=0.3))
+    inspector.inspect([Question(b"")] * 2)
+
+    def questions() -> Iterator[Question]:
+        for _ in range(3):
+            yield Question(SOUND)
+        threading.Event().wait(1.5)
+        yield Question(b"")
+
+    found = inspector.inspect(questions())
+    assert [one.problem for one in found] == [None, None, None, NOT_A_PDF]
+
+
+def test_a_child_that_hangs_is_ended_and_the_others_answer(
+    fresh: Callable[..., PdfInspector],
+) -> None:
+    inspector = fresh(2, limits=Limits(wall_time=0.3))
+    inspector.inspect([Question(b"")] * 2)
+    stopped, other = (worker.pid for worker in inspector._workers)
+    assert stopped is not None
+    os.kill(stopped, signal.SIGSTOP)
+    found = inspector.inspect([Question(SOUND)] * 9)
+    assert sorted(one.problem is None for one in found) == [False] + [True] * 8
+    assert gone(stopped)
+    assert inspector._workers[1].pid == other
+
+
+def test_a_child_that_hung_while_the_next_question_was_made_is_ended(
+    fresh: Callable[..., PdfInspector],
+) -> None:
+    inspector = fresh(limits=Limits(wall_time=0.2))
+    inspector.inspect([Question(b"")])
+    pid = child(inspector)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+
+    def questions() -> Iterator[Question]:
+        yield Question(SOUND)
+        threading.Event().wait(1.0)
+        yield Question(SOUND)
+
+    found = inspector.inspect(questions())
+    assert [one.problem for one in found] == [UNREADABLE, None]
+    assert gone(pid)
+
+
+def test_children_whose_question_was_followed_by_an_error_are_good_for_the_next(
+    fresh: Callable[..., PdfInspector],
+) -> None:
+    inspector = fresh(2)
+
+    def questions() -> Iterator[Question]:
+        yield from [Question(SOUND)] * 2
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        inspector.inspect(questions())
+    pids = [worker.pid for worker in inspector._workers]
+    found = inspector.inspect([Question(b"")] * 2)
+    assert [one.problem for one in found] == [NOT_A_PDF] * 2
+    assert [worker.pid for worker in inspector._workers] == pids
+
+
+def test_documents_larger_than_a_pipe_are_answered_in_their_turn(
+    fresh: Callable[..., PdfInspector],
+) -> None:
+    inspector = fresh(2)
+    large = sample.pdf(content=bytes(3 << 20))
+    found = inspector.inspect([Question(c) for c in (large, SOUND, b"", large, large, b"GIF")])
+    assert [one.problem for one in found] == [None, None, NOT_A_PDF, None, None, NOT_A_PDF]
+
+
+def test_a_large_document_over_which_a_child_dies_is_the_only_one_held(
+    fresh: Callable[..., PdfInspector], impostor: Callable[[str], str]
+) -> None:
+    inspector = fresh(2, interpreter=impostor(READY + "head -c 2000000 >/dev/null"))
+    found = inspector.inspect([Question(bytes(3 << 20)), Question(bytes(100))])
+    assert [one.problem for one in found] == [UNREADABLE] * 2
+
+
+def test_two_who_ask_at_once_do_not_wait_for_each_other(
+    fresh: Callable[..., PdfInspector],
+) -> None:
+    inspector = fresh(2)
+    done = threading.Event()
+    waited: list[bool] = []
+
+    def questions() -> Iterator[Question]:
+        yield Question(SOUND)
+        lane.start()
+        waited.append(done.wait(20))
+
+    def ask() -> None:
+        inspector.inspect([Question(SOUND)] * 5)
+        done.set()
+
+    lane = threading.Thread(target=ask)
+    assert inspector.inspect(questions()) == (Inspection(pages=1),)
+    lane.join()
+    assert waited == [True]
+
+
+def test_who_never_stops_asking_leaves_a_child_to_another(
+    fresh: Callable[..., PdfInspector],
+) -> None:
+    inspector = fresh(2)
+    inspector.inspect([Question(b"")] * 2)
+    done = threading.Event()
+
+    def questions() -> Iterator[Question]:
+        yield from [Question(SOUND)] * 2
+        lane.start()
+        deadline = time.monotonic() + 20
+        while not done.is_set() and time.monotonic() < deadline:
+            yield Question(SOUND)
+
+    def ask() -> None:
+        inspector.inspect([Question(SOUND)] * 5)
+        done.set()
+
+    lane = threading.Thread(target=ask)
+    found = inspector.inspect(questions())
+    assert done.is_set()
+    lane.join()
+    assert {one.problem for one in found} == {None}
+
+
+def test_only_a_child_that_nobody_waits_for_is_spare() -> None:
+    idle = _Idle([Worker(Limits())])
+    worker = idle.take_spare()
+    assert worker is not None
+    assert idle.take_spare() is None
+    assert idle.take(0.01) is None
+    taken: list[Worker | None] = []
+    lane = threading.Thread(target=lambda: taken.append(idle.take()))
+    lane.start()
+    while not idle._waiting:
+        threading.Event().wait(0.001)
+    with idle._changed:  # nobody can take it before it is asked for
+        idle._workers.append(worker)
+        assert idle.take_spare() is None
+        idle._changed.notify()
+    lane.join()
+    assert taken == [worker]
+
+
+def test_what_a_child_has_run_is_known() -> None:
+    assert _cpu_seconds(os.getpid()) == pytest.approx(time.process_time(), abs=0.1)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert _cpu_seconds(ended.pid) == math.inf
 
 
 def test_a_document_far_too_large_is_not_even_sent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -39,10 +40,11 @@ def main(memory: int, seconds: float) -> None:
     os.chdir("/")
     lower_limits()
     _bind(memory)
+    gc.freeze()  # what is loaded now stays
     _send(wire.READY)
-    while (payload := _receive()) is not None:
+    while (received := _receive()) is not None:
         _allow_seconds(seconds)
-        content, names, text_only = wire.read_question(payload)
+        content, names, text_only = received
         if text_only and names is not None:
             found = examine_text(content, names)
         else:
@@ -69,20 +71,28 @@ def _allow_seconds(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
 
 
-def _receive() -> bytes | None:
-    head = _read(wire.LENGTH.size)
-    return None if head is None else _read(wire.LENGTH.unpack(head)[0])
+def _receive() -> tuple[bytes, tuple[str, str] | None, bool] | None:
+    """Return a document, the names asked for and whether its text alone is; None at the end."""
+    lengths = _read(wire.LENGTHS.size)
+    if lengths is None:
+        return None
+    words, size = wire.LENGTHS.unpack(lengths)
+    asked, content = _read(words), _read(size)
+    return None if asked is None or content is None else (content, *wire.read_question(asked))
 
 
 def _read(size: int) -> bytes | None:
     """Return exactly so many bytes, or None at the end of the pipe."""
-    got = bytearray()
-    while len(got) < size:
-        chunk = os.read(0, min(size - len(got), 1 << 20))
+    chunk = b""
+    left, chunks = size, []
+    while left:
+        chunk = os.read(0, min(left, 1 << 20))
         if not chunk:
             return None
-        got += chunk
-    return bytes(got)
+        left -= len(chunk)
+        chunks.append(chunk)
+    # An ordinary document comes in one piece, which is not copied.
+    return chunk if len(chunks) == 1 else b"".join(chunks)
 
 
 def _send(payload: bytes) -> None:

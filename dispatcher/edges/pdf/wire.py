@@ -8,6 +8,8 @@ from dataclasses import astuple, dataclass
 from typing import Final
 
 LENGTH: Final = struct.Struct("!I")
+# Before a question: how long its words are, and its document.
+LENGTHS: Final = struct.Struct("!II")
 # The parent believes no longer one.
 LONGEST_ANSWER: Final = 4096
 
@@ -34,22 +36,30 @@ def framed(payload: bytes) -> bytes:
     return LENGTH.pack(len(payload)) + payload
 
 
-def question(
-    content: bytes, names: tuple[str, str] | None, *, text_only: bool = False
-) -> bytes:
-    """Return the payload of a question."""
-    return framed(json.dumps([names, text_only]).encode()) + content
+def unframed(got: bytes) -> bytes | None:
+    """Return the payload of an answer, or None while more of it is to come.
 
-
-def read_question(payload: bytes) -> tuple[bytes, tuple[str, str] | None, bool]:
-    """Return the content of a question, its names, and whether the text alone is asked for.
-
-    Trusts the parent.
+    Raises Garbled when it is too long, or more comes than was said.
     """
-    end = LENGTH.size + LENGTH.unpack_from(payload)[0]
-    names, text_only = json.loads(payload[LENGTH.size : end])
+    if len(got) < LENGTH.size:
+        return None
+    (length,) = LENGTH.unpack_from(got)
+    if length > LONGEST_ANSWER or len(got) > LENGTH.size + length:
+        raise Garbled
+    return got[LENGTH.size :] if len(got) == LENGTH.size + length else None
+
+
+def question(size: int, names: tuple[str, str] | None, *, text_only: bool = False) -> bytes:
+    """Return what is sent before a document of so many bytes."""
+    words = json.dumps([names, text_only]).encode()
+    return LENGTHS.pack(len(words), size) + words
+
+
+def read_question(words: bytes) -> tuple[tuple[str, str] | None, bool]:
+    """Return the names asked for, and whether the text alone is. Trusts the parent."""
+    names, text_only = json.loads(words)
     asked = None if names is None else (str(names[0]), str(names[1]))
-    return payload[end:], asked, bool(text_only)
+    return asked, bool(text_only)
 
 
 def answer(found: Answer) -> bytes:

@@ -10,17 +10,18 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from dispatcher.edges.pdf import wire
 from dispatcher.errors import Unavailable
 
-_CHUNK: Final = 1 << 18
 # What any user may ask for a pipe (pipe(7), pipe-max-size).
 _PIPE: Final = 1 << 20
+
+_ANSWER: Final = wire.LENGTH.size + wire.LONGEST_ANSWER
+_READY: Final = wire.LENGTH.size + len(wire.READY)
 
 # A child that ran less than this part of the time was starved, by no fault of a document;
 # it is then asked again every so many seconds, up to so many times the time.
@@ -58,6 +59,7 @@ class Worker:
         self._limits = limits
         self._interpreter = interpreter or sys.executable
         self._process: subprocess.Popen[bytes] | None = None
+        self._patience: _Patience | None = None
         self._answered = 0
 
     @property
@@ -65,22 +67,36 @@ class Worker:
         """The process id of the child that runs now, if any."""
         return self._process.pid if self._process else None
 
-    def ask(
-        self, content: bytes, names: tuple[str, str] | None, *, text_only: bool = False
-    ) -> wire.Answer:
-        """Return the child's answer; raises Died when this document ended it.
+    @property
+    def answers(self) -> int:
+        """The descriptor on which the child that was asked will answer."""
+        return _descriptor(self._asked().stdout)
 
-        Raises Unavailable when no child can be started.
+    def begin(
+        self, content: bytes, names: tuple[str, str] | None, *, text_only: bool = False
+    ) -> None:
+        """Hand a question over; `finish` must be called before the next one.
+
+        Raises Died when this document ended the child, Unavailable when none can be started.
         """
         process = self._running()
-        try:
-            left = _Patience(process.pid, self._limits.wall_time).left
-            payload = wire.question(content, names, text_only=text_only)
-            _write(process, wire.framed(payload), left)
-            answer = wire.read_answer(_read_frame(process, left))
-        except (Died, OSError, wire.Garbled) as error:
-            self.end()
-            raise Died from error
+        with self._or_ended():
+            self._patience = _Patience(process.pid, self._limits.wall_time)
+            head = wire.question(len(content), names, text_only=text_only)
+            _write(_descriptor(process.stdin), [head, content], self.left)
+
+    def left(self) -> float:
+        """Return the seconds to wait for the answer now, none or less when it is over."""
+        return 0.0 if self._patience is None else self._patience.left()
+
+    def finish(self) -> wire.Answer:
+        """Return the child's answer once it is there; raises Died when there will be none.
+
+        However late this is called, an answer that came counts.
+        """
+        with self._or_ended():
+            answer = wire.read_answer(_read_frame(self.answers, self.left))
+        self._patience = None
         self._answered += 1
         if self._answered >= self._limits.documents:
             self.end()
@@ -89,6 +105,7 @@ class Worker:
     def end(self) -> None:
         """Kill the child, if there is one. Never raises."""
         process, self._process = self._process, None
+        self._patience = None
         self._answered = 0
         if process is None:
             return
@@ -99,6 +116,24 @@ class Worker:
                 with contextlib.suppress(OSError):
                     pipe.close()
         process.wait()  # a killed process without open files ends at once
+
+    @contextlib.contextmanager
+    def _or_ended(self) -> Iterator[None]:
+        """End the child unless this goes well: nothing of a question may be left in it."""
+        well = False
+        try:
+            yield
+            well = True
+        except (OSError, wire.Garbled) as error:
+            raise Died from error
+        finally:
+            if not well:
+                self.end()
+
+    def _asked(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise Died
+        return self._process
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
@@ -132,7 +167,9 @@ class Worker:
                 os.set_blocking(_descriptor(pipe), False)
             _widen(_descriptor(process.stdin))
             until = time.monotonic() + self._limits.start_time
-            word = _read_frame(process, lambda: until - time.monotonic())
+            word = _read_frame(
+                _descriptor(process.stdout), lambda: until - time.monotonic(), _READY
+            )
         except (Died, OSError, wire.Garbled) as error:
             self.end()
             raise Unavailable("the PDF reader does not start", hint=hint) from error
@@ -155,33 +192,48 @@ def _widen(pipe: int) -> None:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
-def _write(process: subprocess.Popen[bytes], payload: bytes, left: Left) -> None:
-    fd = _descriptor(process.stdin)
-    rest = memoryview(payload)
+def _write(fd: int, parts: Sequence[bytes], left: Left) -> None:
+    rest = [memoryview(part) for part in parts]
     while rest:
-        _wait(fd, select.POLLOUT, left)
-        with contextlib.suppress(BlockingIOError):
-            rest = rest[os.write(fd, rest[:_CHUNK]) :]
+        try:
+            written = os.writev(fd, rest)
+        except BlockingIOError:
+            _wait(fd, select.POLLOUT, left)
+            continue
+        while rest and written >= len(rest[0]):
+            written -= len(rest.pop(0))
+        if rest:
+            rest[0] = rest[0][written:]
 
 
-def _read_frame(process: subprocess.Popen[bytes], left: Left) -> bytes:
-    fd = _descriptor(process.stdout)
-    (length,) = wire.LENGTH.unpack(_read(fd, wire.LENGTH.size, left))
-    if length > wire.LONGEST_ANSWER:
-        raise wire.Garbled
-    return _read(fd, length, left)
+def _read_frame(fd: int, left: Left, most: int = _ANSWER) -> bytes:
+    """Return the payload of what comes; no more than so many bytes are read at once."""
+    got = b""
+    while (payload := wire.unframed(got)) is None:
+        try:
+            chunk = os.read(fd, most)
+        except BlockingIOError:
+            _wait(fd, select.POLLIN, left)
+            continue
+        if not chunk:
+            raise Died
+        got += chunk
+    return payload
 
 
-def _read(fd: int, size: int, left: Left) -> bytes:
-    got = bytearray()
-    while len(got) < size:
-        _wait(fd, select.POLLIN, left)
-        with contextlib.suppress(BlockingIOError):
-            chunk = os.read(fd, size - len(got))
-            if not chunk:
-                raise Died
-            got += chunk
-    return bytes(got)
+def first_to_finish(asked: Sequence[Worker]) -> list[Worker]:
+    """Return those of the children asked whose answer is there, or whose time is over."""
+    if len(asked) == 1:
+        return list(asked)
+    poll = select.poll()
+    for worker in asked:
+        poll.register(worker.answers, select.POLLIN)
+    while True:
+        seconds = max(0.0, min(worker.left() for worker in asked))
+        if ready := {fd for fd, _ in poll.poll(seconds * 1000)}:
+            return [worker for worker in asked if worker.answers in ready]
+        if seconds == 0.0 and (late := [worker for worker in asked if worker.left() <= 0.0]):
+            return late
 
 
 def _wait(fd: int, event: int, left: Left) -> None:
@@ -218,11 +270,12 @@ class _Patience:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Return what a process has run so far (proc(5), /proc/pid/stat, fields 14 and 15)."""
+    """Return what a process has run so far.
+
+    The clock is the one that clock_getcpuclockid(3) names, which Python has for threads only;
+    on Linux its number is made of the process id (MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED).
+    """
     try:
-        fields = (
-            Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
-        )
+        return time.clock_gettime(~pid << 3 | 2)
     except OSError:
         return math.inf
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
