@@ -923,6 +923,16 @@ def test_a_child_that_hangs_is_ended_and_the_others_answer(
     assert inspector._workers[1].pid == other
 
 
+def test_children_that_all_hang_are_all_ended(
+    fresh: Callable[..., PdfInspector], impostor: Callable[[str], str]
+) -> None:
+    silent = impostor(READY + "exec cat > /dev/null")
+    inspector = fresh(2, interpreter=silent, limits=Limits(wall_time=0.2))
+    found = inspector.inspect([Question(SOUND)] * 2)
+    assert [one.problem for one in found] == [UNREADABLE] * 2
+    assert [worker.pid for worker in inspector._workers] == [None, None]
+
+
 def test_a_child_that_hung_while_the_next_question_was_made_is_ended(
     fresh: Callable[..., PdfInspector],
 ) -> None:
