@@ -183,4 +183,6 @@ def _bounded(value: Any) -> Any:
 def _printable(text: str) -> str:
     """Write out what a terminal would obey or break a line at: U+2028, ESC, bidi controls."""
     cut = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    if cut.isprintable():
+        return cut
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in cut)

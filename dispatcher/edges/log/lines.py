@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -34,12 +35,13 @@ def configure(
     logging.root.handlers = [logging.NullHandler()]
     logging.root.setLevel(logging.WARNING)
     logging.raiseExceptions = False
+    lines = _Lines(stream)
     structlog.configure(
         processors=_processors(style, stream),
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=lambda *_: _Lines(stream),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
 
@@ -68,8 +70,16 @@ def _processors(style: Literal["json", "console"], stream: TextIO) -> list[Proce
     ]
     if style == "console":
         return [*common, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
-    # ASCII only, so that no line separator or escape of another alphabet gets through.
-    return [*common, structlog.processors.JSONRenderer(ensure_ascii=True)]
+    return [*common, _as_json]
+
+
+# ASCII only, so that no line separator or escape of another alphabet gets through. Made once:
+# `json.dumps` makes an encoder for each line.
+_JSON: Final = json.JSONEncoder(ensure_ascii=True, default=repr)
+
+
+def _as_json(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> str:
+    return _JSON.encode(event_dict)
 
 
 def _without_exception(
