@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final, TypeVar
 
 from dispatcher.core.certificate import HoldReason
 from dispatcher.core.finess import FinessET
@@ -27,6 +28,26 @@ from dispatcher.core.ledger import (
 )
 from dispatcher.core.message import MessageRef
 from dispatcher.errors import InvariantBroken, NotNow, Refused
+
+_T = TypeVar("_T")
+
+
+def _changing(kind: type[_T]) -> Callable[..., _T]:
+    """Return `dataclasses.replace` for one class, in half its time: each message needs five."""
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type] # a dataclass
+    values, places = attrgetter(*names), {name: place for place, name in enumerate(names)}
+
+    def changed(one: _T, **new: Any) -> _T:
+        found = [*values(one)]
+        for name, value in new.items():
+            found[places[name]] = value
+        return kind(*found)
+
+    return changed
+
+
+_entry_with: Final = _changing(Entry)
+_delivery_with: Final = _changing(Delivery)
 
 # What history says of a message that a person let go.
 RELEASED: Final = "released"
@@ -119,7 +140,7 @@ def move(entry: Entry, delivery_id: str, turn: Turn) -> Step:
         raise InvariantBroken(
             f"delivery {delivery_id}: a reason belongs to `held`, and only there"
         )
-    moved = replace(
+    moved = _delivery_with(
         delivery,
         state=turn.to,
         attempts=delivery.attempts + (turn.to is DeliveryState.DELIVERING),
@@ -287,6 +308,11 @@ def expected(entry: Entry, state: State) -> None:
         )
 
 
+def marked(entry: Entry) -> Entry:
+    """Return the message with its keyword set."""
+    return _entry_with(entry, keyword_set=True)
+
+
 def relocated(entry: Entry, ref: MessageRef, identity: Identity) -> Entry:
     """Return the message at another place; whether the keyword went along is not known.
 
@@ -321,7 +347,7 @@ def folded(events: Iterable[Event]) -> tuple[Mapping[str | None, str], tuple[str
 def _follow(entry: Entry, deliveries: tuple[Delivery, ...], at: datetime, because: str) -> Step:
     """Let the message's state follow from its deliveries, and its reason from its state."""
     state = state_of([delivery.state for delivery in deliveries])
-    after = replace(entry, deliveries=deliveries, state=state)
+    after = _entry_with(entry, deliveries=deliveries, state=state)
     if state is State.HELD:
         after = replace(after, reason=_reason(entry, deliveries))
         if entry.state is not State.HELD:
@@ -368,15 +394,22 @@ def _step(before: Entry | None, after: Entry, at: datetime, because: str) -> Ste
 
 def _begun(new: NewEntry, ids: Sequence[str]) -> tuple[Delivery, ...]:
     return tuple(
-        begun(replace(delivery, rules=delivery.rules or new.rules), delivery_id, new.site)
+        begun(delivery, delivery_id, new.site, rules=new.rules)
         for delivery, delivery_id in zip(new.deliveries, ids, strict=True)
     )
 
 
-def begun(new: NewDelivery, delivery_id: str, site: FinessET | None = None) -> Delivery:
-    """Return a delivery as it begins: decided, never tried."""
+def begun(
+    new: NewDelivery, delivery_id: str, site: FinessET | None = None, *, rules: str = ""
+) -> Delivery:
+    """Return a delivery as it begins: decided, never tried. `rules`: where it names none."""
     return Delivery(
-        delivery_id, new.target, new.kind, DeliveryState.DECIDED, site=site, rules=new.rules
+        delivery_id,
+        new.target,
+        new.kind,
+        DeliveryState.DECIDED,
+        site=site,
+        rules=new.rules or rules,
     )
 
 
@@ -413,7 +446,7 @@ def _all_discarded(entry: Entry, because: str) -> tuple[Delivery, ...]:
 
 
 def _in_utc(identity: Identity) -> Identity:
-    return replace(identity, internal_at=utc(identity.internal_at))
+    return Identity(identity.size, utc(identity.internal_at))
 
 
 def _utc_or_none(at: datetime | None) -> datetime | None:

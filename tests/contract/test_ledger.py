@@ -488,6 +488,17 @@ def test_more_entries_than_fit_a_page_come_each_once_and_in_order(ledger: AnyLed
 # --- the mailbox
 
 
+def test_pages_end_in_the_midst_of_messages_of_one_moment_and_between_two(
+    ledger: AnyLedger,
+) -> None:
+    moments = [NOW] * 501 + [NOW + timedelta(seconds=1)] * 499 + [NOW + timedelta(seconds=2)]
+    with ledger.writing() as writer:
+        ids = [
+            writer.receive(pending(uid, received_at=at)).id for uid, at in enumerate(moments, 1)
+        ]
+    assert [entry.id for entry in ledger.entries()] == ids
+
+
 def test_every_uid_that_lies_there_is_known(ledger: AnyLedger) -> None:
     receive(ledger, pending(1))
     with ledger.writing() as writer:

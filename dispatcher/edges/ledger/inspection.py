@@ -96,7 +96,7 @@ def _lines_flaws(
         yield from _history_flaws(line, there, events.get(line["id"], []))
 
 
-def _state_flaws(line: RowMapping, deliveries: Sequence[RowMapping]) -> Iterator[str]:
+def _state_flaws(line: RowMapping, deliveries: Sequence[rows.Line]) -> Iterator[str]:
     if not deliveries or line["state"] == State.PURGED.value:
         return
     follows = state_of([DeliveryState(delivery["state"]) for delivery in deliveries])
@@ -105,7 +105,7 @@ def _state_flaws(line: RowMapping, deliveries: Sequence[RowMapping]) -> Iterator
 
 
 def _history_flaws(
-    line: RowMapping, deliveries: Sequence[RowMapping], events: Sequence[RowMapping]
+    line: RowMapping, deliveries: Sequence[rows.Line], events: Sequence[RowMapping]
 ) -> Iterator[str]:
     try:
         history: list[Event] = [rows.event_of(event) for event in events]

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from functools import lru_cache
+from itertools import chain
+from typing import Final
 
-from sqlalchemy import BindParameter, Connection, Select, bindparam, select, text
+from sqlalchemy import Connection, select, text
 
 from dispatcher.core.certificate import ContentKey
 from dispatcher.core.finess import FinessET
 from dispatcher.core.ledger import Entry
 from dispatcher.edges.ledger import reading
 from dispatcher.edges.ledger.schema import ENTRY
+from dispatcher.edges.ledger.statements import Question, wanted
 from dispatcher.ports import Alike
 
-# Built once: building and hashing a statement costs more than running it.
-_WANTED: Final[BindParameter[Any]] = bindparam("wanted", expanding=True)
-_BY_RAW: Final = select(ENTRY).where(ENTRY.c.raw_sha256.in_(_WANTED))
-# Not pairs of both: SQLite walks over the whole table for those. What is of another test with
-# the same number is left out later.
-_BY_TEST: Final = select(ENTRY).where(
-    ENTRY.c.site.in_(bindparam("sites", expanding=True)),
-    ENTRY.c.file_number.in_(bindparam("numbers", expanding=True)),
-)
-_BY_DIGEST: Final = select(ENTRY).where(
-    text("key_digest IS NOT NULL"),  # literally as in the partial index
-    ENTRY.c.key_digest.in_(_WANTED),
+_BY_RAW: Final = Question(select(ENTRY).where(ENTRY.c.raw_sha256.in_(wanted())))
+_BY_DIGEST: Final = Question(
+    select(ENTRY).where(
+        text("key_digest IS NOT NULL"),  # literally as in the partial index
+        ENTRY.c.key_digest.in_(wanted()),
+    )
 )
 
 
@@ -58,18 +55,31 @@ def alike(
 
 
 def _found(
-    connection: Connection, query: Select[Any], wanted: Iterable[str]
+    connection: Connection, question: Question, asked: Iterable[str]
 ) -> Iterator[_Numbered]:
-    for group in reading.grouped(dict.fromkeys(wanted)):
-        yield from reading.read_numbered(connection, query, {"wanted": group})
+    return iter(reading.read(connection, question, list(dict.fromkeys(asked))))
 
 
 def _of_tests(connection: Connection, keys: Iterable[ContentKey]) -> Iterator[_Numbered]:
-    for group in reading.grouped(keys):
-        sites = sorted({key.site.number for key in group})
-        numbers = sorted({key.file_number for key in group})
-        values = {"sites": sites, "numbers": numbers}
-        yield from reading.read_numbered(connection, _BY_TEST, values)
+    tests = sorted({(key.site.number, key.file_number) for key in keys})
+    for group in reading.grouped(tests):
+        found = connection.exec_driver_sql(_by_test(len(group)), tuple(chain(*group)))
+        yield from reading.with_deliveries(connection, found.fetchall())
+
+
+@lru_cache(maxsize=64)
+def _by_test(count: int) -> str:
+    """Return the query for so many tests: one walk down the index for each.
+
+    Of pairs in a list SQLite makes a walk over the whole table, of two lists as many walks as
+    their product. A file number may hold what JSON cannot bring to SQLite (NUL).
+    """
+    columns = ", ".join(f"entry.{column.name}" for column in ENTRY.columns)
+    values = ", ".join(["(?, ?)"] * count)
+    return (
+        f"SELECT {columns} FROM (VALUES {values}) AS wanted CROSS JOIN entry"  # noqa: S608
+        " ON entry.site = wanted.column1 AND entry.file_number = wanted.column2"
+    )
 
 
 def _by(

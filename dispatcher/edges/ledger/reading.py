@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    RowMapping,
+    Row,
     Select,
     TextClause,
     bindparam,
@@ -18,7 +18,6 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    tuple_,
 )
 
 from dispatcher.core.audit import Mark, Trace
@@ -49,6 +48,7 @@ from dispatcher.edges.ledger.schema import (
     OPENING,
     TRAIL,
 )
+from dispatcher.edges.ledger.statements import Question, wanted
 
 # SQLite allows 32,766 variables in a statement; groups of this size stay far below.
 GROUP: Final = 500
@@ -71,6 +71,18 @@ _DELIVERIES: Final = (
     select(DELIVERY).where(DELIVERY.c.entry_id == bindparam("id")).order_by(DELIVERY.c.position)
 )
 
+_COLUMNS: Final = tuple(column.name for column in ENTRY.columns)
+_DELIVERY_COLUMNS: Final = tuple(column.name for column in DELIVERY.columns)
+
+_BY_IDS: Final = Question(
+    select(ENTRY).where(ENTRY.c.id.in_(wanted())).order_by(ENTRY.c.received_at, ENTRY.c.seq)
+)
+_OF_ENTRIES: Final = Question(
+    select(DELIVERY)
+    .where(DELIVERY.c.entry_id.in_(wanted()))
+    .order_by(DELIVERY.c.entry_id, DELIVERY.c.position)
+)
+
 _T = TypeVar("_T")
 Where = ColumnElement[bool] | Any
 
@@ -85,6 +97,11 @@ def grouped(items: Iterable[_T], size: int = GROUP) -> Iterator[list[_T]]:
 def entry(connection: Connection, entry_id: str) -> Entry | None:
     """Return one message."""
     return _one(connection, _BY_ID, entry_id)
+
+
+def entries_of(connection: Connection, entry_ids: Sequence[str]) -> list[Entry]:
+    """Return the messages of these ids."""
+    return [entry for _, entry in read(connection, _BY_IDS, entry_ids)]
 
 
 def owner(connection: Connection, delivery_id: str) -> Entry | None:
@@ -110,30 +127,36 @@ def numbered(
 ) -> list[tuple[int, Entry]]:
     """Return the same with the number of each line."""
     query = select(ENTRY).where(*where).order_by(ENTRY.c.received_at, ENTRY.c.seq).limit(limit)
-    return read_numbered(connection, query, {})
+    return with_deliveries(connection, connection.execute(query).fetchall())
 
 
-def read_numbered(
-    connection: Connection, query: Select[Any], values: Mapping[str, Any]
+def read(
+    connection: Connection, question: Question, asked: Sequence[Any]
 ) -> list[tuple[int, Entry]]:
-    """Return the messages that a query on their table finds, each with its line's number."""
-    lines = connection.execute(query, values).mappings().all()
-    found = deliveries_of(connection, [line["id"] for line in lines])
-    return [(line["seq"], rows.entry_of(line, found.get(line["id"], ()))) for line in lines]
+    """Return the messages that a question on their table finds, with their lines' numbers."""
+    found = [line for group in grouped(asked) for line in question.ask(connection, group)]
+    return with_deliveries(connection, found)
+
+
+def with_deliveries(
+    connection: Connection, found: Iterable[Row[Any]]
+) -> list[tuple[int, Entry]]:
+    """Return the messages of these lines, all columns in order, with the lines' numbers."""
+    lines = [dict(zip(_COLUMNS, line, strict=True)) for line in found]
+    deliveries = deliveries_of(connection, [line["id"] for line in lines])
+    return [
+        (line["seq"], rows.entry_of(line, deliveries.get(line["id"], ()))) for line in lines
+    ]
 
 
 def deliveries_of(
     connection: Connection, entry_ids: Sequence[str]
-) -> dict[str, list[RowMapping]]:
+) -> dict[str, list[rows.Line]]:
     """Return the deliveries of each of these messages, in their order."""
-    found: dict[str, list[RowMapping]] = {}
+    found: dict[str, list[rows.Line]] = {}
     for group in grouped(entry_ids):
-        query = (
-            select(DELIVERY)
-            .where(DELIVERY.c.entry_id.in_(group))
-            .order_by(DELIVERY.c.entry_id, DELIVERY.c.position)
-        )
-        for line in connection.execute(query).mappings():
+        for row in _OF_ENTRIES.ask(connection, group):
+            line = dict(zip(_DELIVERY_COLUMNS, row, strict=True))
             found.setdefault(line["entry_id"], []).append(line)
     return found
 
@@ -174,10 +197,15 @@ def page(
     """Return the next messages after the line that `last` names."""
     if last is None:
         return numbered(connection, *where, limit=GROUP)
-    after = tuple_(ENTRY.c.received_at, ENTRY.c.seq) > tuple_(
-        rows.stored_time(last[0]), last[1]
-    )
-    return numbered(connection, *where, after, limit=GROUP)
+    # Not `(received_at, seq) > (?, ?)`: for each page SQLite walks anew over all lines that
+    # were received in that moment.
+    at, number = rows.stored_time(last[0]), last[1]
+    same = (ENTRY.c.received_at == at) & (ENTRY.c.seq > number)
+    found = numbered(connection, *where, same, limit=GROUP)
+    if len(found) < GROUP:
+        later = ENTRY.c.received_at > at
+        found += numbered(connection, *where, later, limit=GROUP - len(found))
+    return found
 
 
 def has_delivery(kind: Kind) -> Where:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from enum import Enum
+from functools import lru_cache
+from itertools import compress
+from operator import attrgetter, is_not, itemgetter
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import RowMapping
@@ -30,21 +34,29 @@ from dispatcher.edges.ledger.schema import DELIVERY, ENTRY
 from dispatcher.errors import InvariantBroken
 
 Line = Mapping[Any, Any]  # columns by name, ours or the database's
+Columns = dict[str, str | int | None]
+_Store = Callable[[Any], str | int]
 
 _JSON: Final = json.JSONEncoder(default=repr)
 
 _E = TypeVar("_E", bound=Enum)
 
 # `seq` is given by the database and only breaks ties; everything else is sealed.
-_SEALED_ENTRY: Final = tuple(
-    sorted(column.name for column in ENTRY.columns if column.name not in {"seq", "seal"})
+_sealed_entry: Final = itemgetter(
+    *sorted(column.name for column in ENTRY.columns if column.name not in {"seq", "seal"})
 )
-_SEALED_DELIVERY: Final = tuple(sorted(column.name for column in DELIVERY.columns))
+_sealed_delivery: Final = itemgetter(*sorted(column.name for column in DELIVERY.columns))
 
 
 def stored_time(at: datetime) -> str:
     """Return a time as the ledger stores it: UTC, microseconds, sortable as text."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
+    return _in_utc(at.astimezone(UTC))
+
+
+# One moment is on several lines. Only in UTC: elsewhere an hour that comes twice is one.
+@lru_cache(maxsize=256)
+def _in_utc(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds")
 
 
 def read_time(text: str) -> datetime:
@@ -52,69 +64,106 @@ def read_time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def entry_line(entry: Entry) -> dict[str, str | int | None]:
-    """Return the columns of a message, without its seal."""
+# How fields are stored that are not texts or numbers already.
+_STORED: Final[Mapping[str, _Store]] = {
+    # `_value_` is the same as `value`, which is looked up by way of a descriptor in Python.
+    **dict.fromkeys(("state", "reason", "result", "removal", "kind"), attrgetter("_value_")),
+    **dict.fromkeys(("received_at", "sampled_at", "purge_at", "kept_until"), stored_time),
+    **dict.fromkeys(("purge_begun_at", "removed_at", "emptied_at", "warned_at"), stored_time),
+    **dict.fromkeys(("next_try_at", "made_at"), stored_time),
+    **dict.fromkeys(("present", "keyword_set", "asked"), int),
+    "site": attrgetter("number"),
+}
+
+
+class _Fields:
+    """The fields of a value that are columns of the same name."""
+
+    def __init__(self, kind: type[Entry | Delivery], *, but: Collection[str] = ()) -> None:
+        self._names = tuple(one.name for one in fields(kind) if one.name not in but)
+        self._values = attrgetter(*self._names)
+        self._stores = tuple(map(_STORED.get, self._names))
+        self._converted = tuple((n, _STORED[n]) for n in self._names if n in _STORED)
+
+    def columns(self, value: Entry | Delivery) -> Columns:
+        """Return all of them as they are stored."""
+        line = dict(zip(self._names, self._values(value), strict=True))
+        for name, store in self._converted:
+            if line[name] is not None:
+                line[name] = store(line[name])
+        return line
+
+    def differing(self, before: Entry | Delivery, after: Entry | Delivery) -> Columns:
+        """Return those that differ. Most are the very same object in both."""
+        if after is before:
+            return {}
+        were, are = self._values(before), self._values(after)
+        others = map(is_not, were, are)
+        return {
+            name: value if store is None or value is None else store(value)
+            for name, store, was, value in compress(
+                zip(self._names, self._stores, were, are, strict=True), others
+            )
+            if value != was
+        }
+
+
+_ENTRY: Final = _Fields(Entry, but={"ref", "identity", "deliveries"})
+_DELIVERY: Final = _Fields(Delivery)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The columns of a message and of its deliveries, in their order."""
+
+    entry: Columns
+    deliveries: tuple[Columns, ...]
+
+
+def lines_of(entry: Entry) -> Lines:
+    """Return the columns of a message, without its seal, and of its deliveries."""
+    line = _ENTRY.columns(entry)
+    line.update(_place(entry))
+    return Lines(line, _added(entry, 0))
+
+
+def changes(before: Entry, after: Entry) -> Lines:
+    """Return the columns that differ, and all those of deliveries that were added.
+
+    The deliveries that a message has stay with it, in their order.
+    """
+    line = _ENTRY.differing(before, after)
+    if after.ref is not before.ref or after.identity is not before.identity:
+        line.update(_place(after))
+    changed = tuple(map(_DELIVERY.differing, before.deliveries, after.deliveries))
+    return Lines(line, changed + _added(after, len(changed)))
+
+
+def applied(lines: Lines, changed: Lines) -> Lines:
+    """Return the lines with these changes."""
+    there = len(lines.deliveries)
+    deliveries = (
+        line | change if change else line
+        for line, change in zip(lines.deliveries, changed.deliveries, strict=False)
+    )
+    return Lines(lines.entry | changed.entry, (*deliveries, *changed.deliveries[there:]))
+
+
+def _added(entry: Entry, there: int) -> tuple[Columns, ...]:
+    return tuple(
+        _DELIVERY.columns(delivery) | {"entry_id": entry.id, "position": position}
+        for position, delivery in enumerate(entry.deliveries[there:], there)
+    )
+
+
+def _place(entry: Entry) -> Columns:
     return {
-        "id": entry.id,
         "mailbox": entry.ref.mailbox,
         "uidvalidity": entry.ref.uidvalidity,
         "uid": entry.ref.uid,
         "size": entry.identity.size,
         "internal_at": stored_time(entry.identity.internal_at),
-        "received_at": stored_time(entry.received_at),
-        "state": entry.state.value,
-        "reason": _word(entry.reason),
-        "detail": entry.detail,
-        "site": _number(entry.site),
-        "file_number": entry.file_number,
-        "result": _word(entry.result),
-        "analysis": entry.analysis,
-        "sampled_at": _stored(entry.sampled_at),
-        "purge_at": _stored(entry.purge_at),
-        "sha256": entry.sha256,
-        "raw_sha256": entry.raw_sha256,
-        "replaces": entry.replaces,
-        "duplicate_of": entry.duplicate_of,
-        "present": int(entry.present),
-        "keyword_set": int(entry.keyword_set),
-        "rules": entry.rules,
-        "message_id": entry.message_id,
-        "kept_until": _stored(entry.kept_until),
-        "purge_begun_at": _stored(entry.purge_begun_at),
-        "removal": _word(entry.removal),
-        "removed_at": _stored(entry.removed_at),
-        "emptied_at": _stored(entry.emptied_at),
-        "key_digest": entry.key_digest,
-        "warned_at": _stored(entry.warned_at),
-        "warned": entry.warned,
     }
-
-
-def delivery_lines(entry: Entry) -> list[dict[str, str | int | None]]:
-    """Return the columns of a message's deliveries, in their order."""
-    return [
-        {
-            "id": delivery.id,
-            "entry_id": entry.id,
-            "position": position,
-            "site": _number(delivery.site),
-            "target": delivery.target,
-            "kind": delivery.kind.value,
-            "state": delivery.state.value,
-            "reason": _word(delivery.reason),
-            "reference": delivery.reference,
-            "attempts": delivery.attempts,
-            "next_try_at": _stored(delivery.next_try_at),
-            "because": delivery.because,
-            "copy": delivery.copy,
-            "asked": int(delivery.asked),
-            "made_at": _stored(delivery.made_at),
-            "removal": _word(delivery.removal),
-            "removed_at": _stored(delivery.removed_at),
-            "rules": delivery.rules,
-        }
-        for position, delivery in enumerate(entry.deliveries)
-    ]
 
 
 def event_line(event: Event) -> dict[str, str | int | None]:
@@ -123,7 +172,7 @@ def event_line(event: Event) -> dict[str, str | int | None]:
         "at": stored_time(event.at),
         "entry_id": event.entry,
         "delivery_id": event.delivery,
-        "was": _word(event.was),
+        "was": None if event.was is None else event.was.value,
         "became": event.became.value,
         "because": event.because,
     }
@@ -135,14 +184,11 @@ def seal(secret: bytes, entry: Line, deliveries: Iterable[Line]) -> str:
     It finds an edit made without the program, however small; it is no defence against
     one who reads the secret in the same file.
     """
-    content = [
-        [entry[name] for name in _SEALED_ENTRY],
-        [[delivery[name] for name in _SEALED_DELIVERY] for delivery in deliveries],
-    ]
+    content = [_sealed_entry(entry), [_sealed_delivery(one) for one in deliveries]]
     return hmac.digest(secret, _JSON.encode(content).encode(), "sha256").hex()
 
 
-def entry_of(line: RowMapping, deliveries: Sequence[RowMapping]) -> Entry:
+def entry_of(line: Line, deliveries: Sequence[Line]) -> Entry:
     """Return the message of a line; raises InvariantBroken for a word nobody knows."""
     try:
         return Entry(
@@ -185,7 +231,7 @@ def entry_of(line: RowMapping, deliveries: Sequence[RowMapping]) -> Entry:
         ) from None
 
 
-def _delivery_of(line: RowMapping) -> Delivery:
+def _delivery_of(line: Line) -> Delivery:
     return Delivery(
         id=line["id"],
         target=line["target"],
@@ -271,18 +317,6 @@ def place_of(line: RowMapping) -> Place:
 def identity_of(line: Any) -> Identity:  # a row or a mapping of one
     """Return what the server said of a message."""
     return Identity(line["size"], read_time(line["internal_at"]))
-
-
-def _word(value: Enum | None) -> str | None:
-    return None if value is None else str(value.value)
-
-
-def _number(site: FinessET | None) -> str | None:
-    return None if site is None else site.number
-
-
-def _stored(at: datetime | None) -> str | None:
-    return None if at is None else stored_time(at)
 
 
 def _time(text: str | None) -> datetime | None:

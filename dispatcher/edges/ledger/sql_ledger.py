@@ -35,6 +35,7 @@ from dispatcher.edges.ledger.database import (
 )
 from dispatcher.edges.ledger.inspection import flaws, last_event, trail_flaw
 from dispatcher.edges.ledger.mark import Suspicion, Witness
+from dispatcher.edges.ledger.memory import Memory
 from dispatcher.edges.ledger.schema import (
     AUDIT,
     ENTRY,
@@ -77,6 +78,7 @@ class SqlLedger:
         # SQLite makes waiting writers poll; threads of one process take turns here.
         self._turn: Final = threading.Lock()
         self._whose: int | None = None
+        self._memory: Final = Memory()
         with self._reading() as connection:
             self._secret: Final = birth.read_secret(connection)
             self._born_at: Final = birth.read_birth(connection)
@@ -105,7 +107,9 @@ class SqlLedger:
     def writing(self) -> Iterator[SqlWriter]:
         """See `ports.Ledger.writing`. Raises Unavailable when others write for too long."""
         with self._transaction() as connection:
-            writer = SqlWriter(connection, clock=self._clock, secret=self._secret)
+            writer = SqlWriter(
+                connection, clock=self._clock, secret=self._secret, memory=self._memory
+            )
             yield writer
             writer.flush()
             # A caller may have caught an error in the block; an undone transaction
@@ -118,7 +122,8 @@ class SqlLedger:
         with self._taking_turns():
             self._still_there()
             try:
-                with self._writers.begin() as connection:
+                with self._memory.kept(), self._writers.begin() as connection:
+                    self._memory.look(connection)
                     yield connection
                     came_to = last_event(connection) if self._witness.keeping else 0
             except NotNow:

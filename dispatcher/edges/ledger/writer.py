@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, literal_column
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dispatcher.core import audit, erasure, life
@@ -31,7 +31,6 @@ from dispatcher.edges.ledger import kept, reading, rows
 from dispatcher.edges.ledger.gathering import Gathering, new_id, place_line
 from dispatcher.edges.ledger.schema import (
     AUDIT,
-    ENTRY,
     ERRAND,
     FOREIGN,
     MEMO,
@@ -39,26 +38,41 @@ from dispatcher.edges.ledger.schema import (
     PLACE,
     REFUSAL,
 )
+from dispatcher.edges.ledger.statements import Prepared
 
-_OPENING: Final = upsert(OPENING).on_conflict_do_update(
-    index_elements=["mailbox", "uidvalidity", "uid"], set_={"count": OPENING.c.count + 1}
+_OPENING: Final = Prepared(
+    upsert(OPENING).on_conflict_do_update(
+        index_elements=["mailbox", "uidvalidity", "uid"],
+        set_={"count": OPENING.c.count + literal_column("1")},
+    )
 )
-_PLACE: Final = upsert(PLACE).on_conflict_do_update(
-    index_elements=["mailbox"],
-    set_={
-        n: getattr(upsert(PLACE).excluded, n)
-        for n in ("uidvalidity", "uidnext", "checked_at", "since")
-    },
+_PLACE: Final = Prepared(
+    upsert(PLACE).on_conflict_do_update(
+        index_elements=["mailbox"],
+        set_={
+            n: getattr(upsert(PLACE).excluded, n)
+            for n in ("uidvalidity", "uidnext", "checked_at", "since")
+        },
+    )
 )
-_REFUSAL: Final = upsert(REFUSAL).on_conflict_do_update(
-    index_elements=["mailbox"],
-    set_={"count": REFUSAL.c.count + 1, "last_at": upsert(REFUSAL).excluded.last_at},
+_REFUSAL: Final = Prepared(
+    upsert(REFUSAL).on_conflict_do_update(
+        index_elements=["mailbox"],
+        set_={
+            "count": REFUSAL.c.count + literal_column("1"),
+            "last_at": upsert(REFUSAL).excluded.last_at,
+        },
+    )
 )
-_ERRAND: Final = upsert(ERRAND).on_conflict_do_update(
-    index_elements=["name"], set_={"at": upsert(ERRAND).excluded.at}
+_ERRAND: Final = Prepared(
+    upsert(ERRAND).on_conflict_do_update(
+        index_elements=["name"], set_={"at": upsert(ERRAND).excluded.at}
+    )
 )
-_MEMO: Final = upsert(MEMO).on_conflict_do_update(
-    index_elements=["name"], set_={"value": upsert(MEMO).excluded.value}
+_MEMO: Final = Prepared(
+    upsert(MEMO).on_conflict_do_update(
+        index_elements=["name"], set_={"value": upsert(MEMO).excluded.value}
+    )
 )
 
 
@@ -69,9 +83,7 @@ class SqlWriter(Gathering):
 
     def recall(self, entry_ids: Iterable[str]) -> None:
         """See `ports.Writer.recall`."""
-        unknown = [one for one in entry_ids if one not in self._entries]
-        for group in reading.grouped(unknown):
-            self._keep(reading.entries(self._connection, ENTRY.c.id.in_(group)))
+        self._recall(entry_ids)
 
     def receive(self, new: NewEntry) -> Entry:
         """See `ports.Writer.receive`."""
@@ -194,7 +206,7 @@ class SqlWriter(Gathering):
         """See `ports.Writer.keyword_set`."""
         self.flush()
         for entry in self._entries_at(tuple(refs)):
-            self._stage(entry, life.Step(replace(entry, keyword_set=True), ()))
+            self._stage(entry, life.Step(life.marked(entry), ()))
 
     def did(self, errand: str, at: datetime) -> None:
         """See `ports.Writer.did`."""
