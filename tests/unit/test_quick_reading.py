@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from dispatcher.core import body, header, markup, mime, paris, text
+from dispatcher.core import body, certificate, header, markup, mime, paris, text
 from dispatcher.core.body import Label
 from dispatcher.core.mime import Entity
 from dispatcher.core.paris import PARIS
@@ -258,3 +258,16 @@ def test_an_hour_has_one_reading_but_for_the_two_nights_a_year() -> None:
         found = paris.read_time(f"{at:%d/%m/%Y %H:%M}")
         assert found is not None
         assert (found, found.fold, found.tzinfo) == (later, later.fold, PARIS)
+
+
+def test_of_two_subjects_each_names_its_site() -> None:
+    headline = b"Subject: [Projet SI-DEP] Certificat de test : %b | 1 | A | B\r\n"
+    told = "\r\nIdentifiant de la structure ayant réalisé le test : 990000010".encode()
+    for sites, agreed in (
+        ((b"990000010", b"990000028"), None),
+        ((b"990000010", b"990000010"), "990000010"),
+    ):
+        raw = b"From: a@b.fr\r\n" + b"".join(headline % site for site in sites) + told
+        held = certificate.read(raw, frozenset({"a@b.fr"}))
+        assert isinstance(held, certificate.Held)
+        assert (held.facts.site and held.facts.site.number) == agreed
