@@ -926,7 +926,7 @@ def test_a_child_that_hangs_is_ended_and_the_others_answer(
 def test_children_that_all_hang_are_all_ended(
     fresh: Callable[..., PdfInspector], impostor: Callable[[str], str]
 ) -> None:
-    silent = impostor(READY + "exec cat > /dev/null")
+    silent = impostor(READY + "cat > /dev/null")
     inspector = fresh(2, interpreter=silent, limits=Limits(wall_time=0.2))
     found = inspector.inspect([Question(SOUND)] * 2)
     assert [one.problem for one in found] == [UNREADABLE] * 2
