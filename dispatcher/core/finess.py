@@ -33,12 +33,15 @@ class _Finess:
 
     @property
     def luhn_valid(self) -> bool:
-        """Whether the last digit checks, `A` counting as 1 and `B` as 2.
+        """Whether the last digit checks, `A` counting as 1 and `B` as 2 in `2A` and `2B`.
 
-        Holds for every published ET number, not for the fictional numbers that the ANS
-        prints: a reason to warn, never to refuse.
+        Elsewhere a letter is a slip of the pen: no department has one. Holds for every
+        published ET number, not for the fictional numbers that the ANS prints: a reason to
+        warn, never to refuse.
         """
-        return bool(luhn.is_valid(self.number.translate(_CORSICA)))
+        of_corsica = self.number.startswith(("2A", "2B"))
+        digits = self.number.translate(_CORSICA) if of_corsica else self.number
+        return bool(luhn.is_valid(digits))
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -54,6 +57,26 @@ class _Batch:
     entries: list[Entry] = field(default_factory=list)
     sound: list[tuple[Entry, Certificate, frozenset[str]]] = field(default_factory=list)
     to_check: list[tuple[str, Question]] = field(default_factory=list)
+
+
+class _Reading(threading.Thread):
+    """Messages that are read in a thread of their own."""
+
+    def __init__(
+        self, chunk: Sequence[Fetched], read: Callable[[], tuple[Assessment, ...]]
+    ) -> None:
+        super().__init__(name="reading", daemon=True)
+        self.chunk = chunk
+        self.found: tuple[Assessment, ...] = ()
+        self.error: BaseException | None = None
+        self._read = read
+
+    def run(self) -> None:
+        """Read them; never raises."""
+        try:
+            self.found = self._read()
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            self.error = error
 
 
 class Intake:
@@ -125,9 +148,11 @@ class Intake:
         if not uids:
             return
         seen: set[int] = set()
-        for chunk in _chunks(self._mailbox.fetch(uids), together):
-            seen.update(fetched.uid for fetched in chunk)
-            yield self._take_chunk(chunk, identities)
+        chunks = _chunks(self._mailbox.fetch(uids), together)
+        with closing(self._readings(chunks, ahead=together > 1)) as readings:
+            for chunk, found in readings:
+                seen.update(fetched.uid for fetched in chunk)
+                yield self._take_in(chunk, found, identities)
         unsent = [uid for uid in uids if uid not in seen]
         oversize = [uid for uid in unsent if self._mailbox.too_large(uid)]
         for uid in oversize:
@@ -136,11 +161,60 @@ class Intake:
             )
         self._whereabouts.missing([uid for uid in unsent if uid not in oversize])
 
-    def _take_chunk(
-        self, chunk: Sequence[Fetched], identities: Mapping[int, Identity]
-    ) -> list[Entry]:
+    def _readings(
+        self, chunks: Iterator[Sequence[Fetched]], *, ahead: bool
+    ) -> Generator[tuple[Sequence[Fetched], tuple[Assessment, ...]], None, None]:
+        """Yield messages with what was read in them.
+
+        `ahead`: the next ones are read while the caller records and delivers these. What goes
+        wrong with the next ones is raised only after these were taken.
+        """
+        reading = self._next_reading(chunks)
+        while reading is not None:
+            found = self._found(reading)
+            following, trouble = None, None
+            if ahead:
+                try:
+                    following = self._next_reading(chunks)
+                except DispatcherError as error:
+                    trouble = error
+            try:
+                yield reading.chunk, found
+            finally:
+                if following is not None:
+                    following.join()
+            if trouble is not None:
+                raise trouble
+            reading = following if ahead else self._next_reading(chunks)
+
+    def _next_reading(self, chunks: Iterator[Sequence[Fetched]]) -> _Reading | None:
+        """Begin to read the next messages; None: there are none.
+
+        The ledger knows before that they may bring the program down.
+        """
+        chunk = next(chunks, None)
+        if chunk is None:
+            return None
         refs = [self._whereabouts.ref(fetched.uid) for fetched in chunk]
-        return self._take_in(chunk, self._assessed(chunk, refs), identities)
+        with self._desk.ledger.writing() as writer:
+            writer.opening([ref for ref in refs if ref not in self._begun])
+        for ref in refs:
+            self._begun.setdefault(ref, 0)
+        raws = [fetched.raw for fetched in chunk]
+        reading = _Reading(chunk, partial(assess, raws, self._desk.reader, leave_text=True))
+        reading.start()
+        return reading
+
+    def _found(self, reading: _Reading) -> tuple[Assessment, ...]:
+        """Return what was read, once it was."""
+        reading.join()
+        if reading.error is None:
+            return reading.found
+        if not isinstance(reading.error, DispatcherError):
+            # Not a helper that does not answer: the messages' doing.
+            refs = [self._whereabouts.ref(fetched.uid) for fetched in reading.chunk]
+            self._begun.update((ref, self._begun[ref] + 1) for ref in refs)
+        raise reading.error
 
     def _take_in(
         self,
@@ -184,28 +258,6 @@ class Intake:
             if ref.uidvalidity == uidvalidity and ref.uid in found:
                 # This life has not ended: what it began counts only where it failed.
                 found[ref.uid] += failures - 1
-        return found
-
-    def _assessed(
-        self, chunk: Sequence[Fetched], refs: Sequence[MessageRef]
-    ) -> tuple[Assessment, ...]:
-        """Read messages; the ledger knows before that they may bring the program down."""
-        with self._desk.ledger.writing() as writer:
-            writer.opening([ref for ref in refs if ref not in self._begun])
-        for ref in refs:
-            self._begun.setdefault(ref, 0)
-        to_blame = True
-        try:
-            raws = [fetched.raw for fetched in chunk]
-            found = assess(raws, self._desk.reader, leave_text=True)
-            to_blame = False
-        except DispatcherError:
-            # A helper that does not answer: not the messages' doing.
-            to_blame = False
-            raise
-        finally:
-            if to_blame:
-                self._begun.update((ref, self._begun[ref] + 1) for ref in refs)
         return found
 
     def _enter(  # noqa: PLR0917 - one message, in the order of its way

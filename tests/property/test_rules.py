@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from stdnum import luhn
 
@@ -214,6 +214,7 @@ def damaged(how: tuple[Any, ...]) -> str:
 
 @settings(max_examples=400, deadline=None)
 @given(damage)
+@example(how=("write", VALID.index('"010000024"') + 2, "A", True))
 def test_a_damaged_file_never_gives_one_site_the_folder_or_the_printer_of_another(
     how: tuple[Any, ...],
 ) -> None:

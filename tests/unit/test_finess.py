@@ -54,6 +54,7 @@ def test_the_check_digit_of_published_numbers_fits(number: str) -> None:
         pytest.param("750100126", id="another last digit"),
         pytest.param("750101025", id="two digits exchanged"),
         pytest.param("2C0000014", id="a letter that is no department"),
+        pytest.param("0A0000024", id="a letter for a digit, in no department"),
     ],
 )
 def test_a_mistyped_number_is_a_number_whose_check_digit_does_not_fit(number: str) -> None:
