@@ -14,7 +14,7 @@ from typing import Final
 from dispatcher.core import markup, mime
 from dispatcher.core.header import UNREADABLE_SENDER, authors, decode_words, parameter, token
 from dispatcher.core.mime import Entity
-from dispatcher.core.text import decode
+from dispatcher.core.text import can_be_composed, decode
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -180,4 +180,8 @@ def _text_of(leaf: _Leaf, oddities: list[str]) -> str:
         return ""
     charset = next(iter(parameter(part.first("content-type"), "charset")), "")
     text = decode(content, charset).removeprefix("\ufeff")
-    return markup.text_of(text) if part.content_type == "text/html" else text
+    text = markup.text_of(text) if part.content_type == "text/html" else text
+    if not can_be_composed(text):
+        oddities.append(mime.BEYOND_LIMITS)
+        return ""
+    return text

@@ -350,3 +350,29 @@ def test_a_message_id_is_known_again_by_its_digest(header: bytes, *, same: bool)
 def test_a_message_without_a_message_id_has_no_digest() -> None:
     assert message.message_id_digest(b"To: a\r\n\r\nMessage-ID: <a@b>\r\n") is None
     assert message.message_id_digest(b"") is None
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        pytest.param("\u0301\u0316" * 16, id="of two classes"),
+        pytest.param("\u0f73" * 31, id="composed of marks"),
+        pytest.param("\U0001d165" * 31, id="of music"),
+    ],
+)
+@pytest.mark.parametrize("subtype", ["plain", "html"])
+def test_more_marks_in_a_row_than_any_writing_has_are_beyond_the_limits(
+    marks: str, subtype: str
+) -> None:
+    head = f"Content-Type: text/{subtype}; charset=utf-8\r\n\r\n".encode()
+    more = message.read(head + f"Nom : e{marks}\r\n".encode())
+    assert BEYOND_LIMITS in more.oddities
+    assert more.bodies == ("",)
+    fewer = message.read(head + f"Nom : e{marks[:30]}\r\n".encode())
+    assert BEYOND_LIMITS not in fewer.oddities
+    assert marks[:30] in fewer.bodies[0]
+
+
+def test_marks_written_as_entities_count_too() -> None:
+    raw = b"Content-Type: text/html\r\n\r\n<p>Nom : e" + b"&#769;&#790;" * 16
+    assert BEYOND_LIMITS in message.read(raw).oddities
