@@ -17,7 +17,9 @@ help:  ## list what can be made
 demo: $(STAMP)  ## the whole program with embedded servers; needs only Python and make
 	$(BIN)/sidep-dispatcher demo
 
+# Compiled first: tests start the program and its children a thousand times, and these write nothing.
 test: packages $(ALL_EXTRAS) lint types imports deps  ## everything, on real servers
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib dispatcher tests >/dev/null || true
 	$(BIN)/pytest -n 3 --dist worksteal
 
 check: $(STAMP) lint types imports  ## the quick part, under a minute
