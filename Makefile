@@ -17,7 +17,7 @@ help:  ## list what can be made
 demo: $(STAMP)  ## the whole program with embedded servers; needs only Python and make
 	$(BIN)/sidep-dispatcher demo
 
-# Compiled first: tests start the program and its children a thousand times, and these write nothing.
+# Compiled first: tests start the program and its children often, and a child writes nothing it compiled.
 test: packages $(ALL_EXTRAS) lint types imports deps  ## everything, on real servers
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib dispatcher tests >/dev/null || true
 	$(BIN)/pytest -n 3 --dist worksteal
