@@ -23,8 +23,8 @@ SEND_DOCUMENT: Final = 0x06
 CANCEL_JOB: Final = 0x08
 GET_JOBS: Final = 0x0A
 
-# before: the request does not pass. after: it passes, and nothing more. silent: like
-# after, but the link stays open.
+# before: the request does not pass. after: it passes, and nothing more, its answer neither.
+# silent: like after, but the link stays open.
 Moment = Literal["before", "after", "silent"]
 
 
@@ -34,6 +34,16 @@ class _Plan:
     piece: int | None
     moment: Moment
     act: Callable[[], object]
+
+
+@dataclass(slots=True)
+class _Pair:
+    """A connection and the one to the server that it is passed on to."""
+
+    client: socket.socket
+    server: socket.socket
+    # Set before the request passes: the answer is quick, and would slip through.
+    mute: bool = False
 
 
 class Link:
@@ -95,19 +105,23 @@ class Link:
                     _shut(client)
                     continue
                 self._open.append(server)
+                pair = _Pair(client, server)
                 self._threads += [
-                    self._spawn(partial(self._pass, client, server, asking=True)),
-                    self._spawn(partial(self._pass, server, client, asking=False)),
+                    self._spawn(partial(self._pass, pair, asking=True)),
+                    self._spawn(partial(self._pass, pair, asking=False)),
                 ]
 
-    def _pass(self, source: socket.socket, target: socket.socket, *, asking: bool) -> None:
+    def _pass(self, pair: _Pair, *, asking: bool) -> None:
+        source, target = (pair.client, pair.server) if asking else (pair.server, pair.client)
         with contextlib.suppress(OSError):
             while piece := source.recv(1 << 16):
                 plan = self._due(piece, asking=asking)
                 if plan is None:
-                    target.sendall(piece)
+                    if asking or not pair.mute:
+                        target.sendall(piece)
                     continue
                 if plan.moment != "before":
+                    pair.mute = plan.request is not None
                     target.sendall(piece)
                 plan.act()
                 if plan.moment == "silent":
