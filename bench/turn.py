@@ -14,7 +14,6 @@ from pathlib import Path
 
 from dispatcher import wiring
 from dispatcher.errors import ConfigInvalid
-from dispatcher.ports import Question
 from dispatcher.service.once import run_once
 
 
@@ -25,8 +24,7 @@ def _main(config: Path) -> None:
         raise SystemExit("\n".join(error.problems)) from None
     keyword = chosen.settings.mailboxes["lbm"].settled_keyword
     with wiring.open_desk(chosen) as desk:
-        # The service's PDF readers are warm when mail comes.
-        desk.reader.inspector.inspect([Question(b"")] * wiring.PDF_READERS)
+        desk.reader.warm()  # as the service's helpers are when mail comes
         before = _used()
         began, began_at = time.monotonic(), time.time()  # noqa: TID251 - beside the files' times
         outcome = run_once([(one, keyword) for one in wiring.mailboxes(chosen)], desk)

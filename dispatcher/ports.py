@@ -327,6 +327,49 @@ class Inspector(Protocol):
         ...
 
 
+# --- messages ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMessage:
+    """What a message is. `inspection` is its document's, None unless it is a certificate.
+
+    `raw_sha256` is a digest of all of it, `message_id` one of its Message-ID, if it has one.
+    """
+
+    reading: Reading
+    raw_sha256: str
+    message_id: str | None
+    inspection: Inspection | None
+
+
+@dataclass(frozen=True, slots=True)
+class BroughtDown:
+    """A message that brought its reader down. `because` says where, and nothing of it."""
+
+    because: str
+
+
+class MessageReader(Protocol):
+    """Reads messages, and has their documents inspected."""
+
+    def read(
+        self, raws: Sequence[bytes], senders: frozenset[str], *, ask_names: bool
+    ) -> tuple[ReadMessage | BroughtDown, ...]:
+        """Return one answer each, in order. A poisonous message is its own finding.
+
+        `senders` are the allowed addresses; see `certificate.read`. With `ask_names` the
+        documents' texts are asked for their patients.
+
+        Raises Unavailable only when nothing can be read at all.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the helpers. Never raises."""
+        ...
+
+
 # --- paper -------------------------------------------------------------------------------
 
 
@@ -342,17 +385,6 @@ class Paper(Protocol):
 
     def separator(self, site_name: str, count: int) -> bytes:
         """Return a page to lay before a batch: the site's name and the count, no identity."""
-        ...
-
-
-class Apart(Protocol):
-    """Reads suspected messages where they can bring nothing down."""
-
-    def read(self, raw: bytes, senders: frozenset[str]) -> Reading | None:
-        """Return what `certificate.read` does; None: it brought its reader down.
-
-        Raises Unavailable when no reader can be started.
-        """
         ...
 
 

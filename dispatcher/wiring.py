@@ -25,7 +25,6 @@ from dispatcher.core.rulebook import Draft
 from dispatcher.core.vitals import Credential
 from dispatcher.edges import cups, log, token
 from dispatcher.edges import placing as placing_edge
-from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.beacon import HttpBeacon
 from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
@@ -33,6 +32,7 @@ from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox, Proxy, try_files
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of, set_aside
 from dispatcher.edges.pdf import PdfInspector
+from dispatcher.edges.reading import ReadBeside, ReadHere
 from dispatcher.edges.shelf import FileShelf
 from dispatcher.edges.smtp import SmtpAccount, SmtpAlerts
 from dispatcher.edges.systemd import SystemdNotifier
@@ -46,6 +46,7 @@ from dispatcher.ports import (
     Finding,
     Health,
     Mailbox,
+    MessageReader,
     Meter,
     Paper,
     Supervisor,
@@ -78,8 +79,6 @@ _REPORTS: Final = 30
 
 # So many earlier versions are kept read.
 _EARLIER: Final = 8
-# PDF readers at work beside the thread that reads mail. More gain nothing on small machines.
-PDF_READERS: Final = 2
 
 # A file that changes while it is read is read again so often.
 _READINGS: Final = 100
@@ -201,17 +200,29 @@ def paper() -> Paper:
 @contextmanager
 def open_inspector() -> Iterator[PdfInspector]:
     """Make the PDF inspector; its helpers end when the block does."""
-    inspector = PdfInspector(PDF_READERS)
+    inspector = PdfInspector()
     try:
         yield inspector
     finally:
         inspector.close()
 
 
+@contextmanager
+def _read_beside() -> Iterator[ReadBeside]:
+    messages = ReadBeside()
+    try:
+        yield messages
+    finally:
+        messages.close()
+
+
 def reader(
-    chosen: Configuration, inspector: PdfInspector, rules: Rulebook | None = None
+    chosen: Configuration,
+    inspector: PdfInspector,
+    rules: Rulebook | None = None,
+    messages: MessageReader | None = None,
 ) -> Reader:
-    """Return what reading a message to the end needs."""
+    """Return what reading a message to the end needs; without `messages` they are read here."""
     settings = chosen.settings
     policy = Policy(
         senders=settings.senders,
@@ -227,7 +238,7 @@ def reader(
             name: one.since for name, one in settings.mailboxes.items() if one.since is not None
         },
     )
-    return Reader(inspector, ReadApart(), rules or rulebook(chosen), policy)
+    return Reader(messages or ReadHere(inspector), inspector, rules or rulebook(chosen), policy)
 
 
 @contextmanager
@@ -249,6 +260,7 @@ def open_desk(
     with (
         open_ledger(chosen) as ledger,
         open_inspector() as inspector,
+        _read_beside() as messages,
         _printing(chosen) as server,
         _remembering(server, in_force, begin=serving),
     ):
@@ -261,7 +273,7 @@ def open_desk(
         yield Desk(
             ledger,
             CLOCK,
-            replace(reader(chosen, inspector, in_force), earlier=earlier),
+            replace(reader(chosen, inspector, in_force, messages), earlier=earlier),
             destinations.find,
             destinations.single,
             paper,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import signal
 import threading
@@ -19,8 +18,8 @@ from dispatcher.cli.schedule import Schedule
 from dispatcher.cli.screen import notes, plain, print_json, print_table, screen
 from dispatcher.cli.shapes import balance_shape
 from dispatcher.cli.signals import STOP, Signals
-from dispatcher.errors import DispatcherError, Unavailable
-from dispatcher.ports import Clock, Question, Supervisor
+from dispatcher.errors import DispatcherError
+from dispatcher.ports import Clock, Supervisor
 from dispatcher.service.daily import DailyLists
 from dispatcher.service.desk import Desk
 from dispatcher.service.health import Health
@@ -71,7 +70,7 @@ def run(
         if once:
             outcome = run_once(mailboxes, desk)
         else:
-            threading.Thread(target=_warm, args=(desk,), name="warm", daemon=True).start()
+            threading.Thread(target=desk.reader.warm, name="warm", daemon=True).start()
             serve(desk, mailboxes, rules, chosen=chosen, supervisor=supervisor, window=window)
         balance = check_balance(desk.ledger)
     if outcome is not None:
@@ -131,12 +130,6 @@ def serve(
         schedule.stop()
         ended = _drained(loops, lists, desk.clock)
         _log.info("service_stopped", drained=ended)
-
-
-def _warm(desk: Desk) -> None:
-    """Begin the PDF readers, so that the first certificate does not wait for them."""
-    with contextlib.suppress(Unavailable):  # said when a document needs one
-        desk.reader.inspector.inspect([Question(b"")] * wiring.PDF_READERS)
 
 
 def _wait(

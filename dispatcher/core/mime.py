@@ -101,6 +101,12 @@ def header_fields(raw: bytes) -> tuple[tuple[str, bytes], ...]:
     return tuple(fields(raw[:stop]))
 
 
+def header_part(raw: bytes) -> bytes:
+    """Return the bytes of the header with the empty line that ends it, within HEADER_LIMIT."""
+    _, body = _header_end(raw, 0, HEADER_LIMIT) or (0, HEADER_LIMIT)
+    return raw[:body]
+
+
 def message(raw: bytes) -> Entity:
     """Return the outermost entity. Line ends that are all bare CR count as line ends."""
     raw = raw.replace(b"\r", b"\n") if raw.find(b"\n", 0, HEADER_LIMIT) < 0 else raw

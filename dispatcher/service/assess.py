@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,10 +20,10 @@ from dispatcher.core.certificate import (
     Reading,
 )
 from dispatcher.core.finess import FinessET
-from dispatcher.core.message import message_id_digest
+from dispatcher.core.mime import header_part
 from dispatcher.core.retention import due_at
 from dispatcher.core.routing import Rules, Target, decide
-from dispatcher.ports import Question
+from dispatcher.ports import BroughtDown, Question, ReadMessage
 from dispatcher.service.desk import Policy, Reader
 
 
@@ -65,69 +65,49 @@ def assess(
 
     `leave_text` leaves what would only warn to be asked afterwards: see `Assessment.left`.
     """
-    senders = reader.policy.senders
-    readings = (certificates.read(raw, senders) for raw in raws)
-    return _assess(raws, readings, reader, leave_text=leave_text)
-
-
-def assess_suspect(raw: bytes, reader: Reader) -> Assessment | None:
-    """Assess a message that is read apart; None: it brought its reader down."""
-    reading = reader.apart.read(raw, reader.policy.senders)
-    return None if reading is None else _assess([raw], [reading], reader)[0]
-
-
-def _assess(
-    raws: Sequence[bytes],
-    readings: Iterable[Reading],
-    reader: Reader,
-    *,
-    leave_text: bool = False,
-) -> tuple[Assessment, ...]:
-    """Assess what was read; the documents are inspected while the next message is read."""
-    read: list[Reading] = []
     pdf_text = reader.policy.pdf_text
     leave = leave_text and pdf_text is PdfText.WARN
-    asked = pdf_text is not PdfText.OFF and not leave
-
-    def questions() -> Iterator[Question]:
-        for reading in readings:
-            read.append(reading)
-            if isinstance(reading, Certificate):
-                yield Question(reading.document.content, _names(reading) if asked else None)
-
-    found = iter(reader.inspector.inspect(questions()))
+    ask_names = pdf_text is not PdfText.OFF and not leave
+    found = reader.messages.read(raws, reader.policy.senders, ask_names=ask_names)
     rules = reader.rules()
     return tuple(
-        _assessed(raw, reading, next(found), rules=rules, policy=reader.policy, leave=leave)
-        if isinstance(reading, Certificate)
-        else _unread(raw, reading, rules)
-        for raw, reading in zip(raws, read, strict=True)
+        assess_header(
+            header_part(raw),
+            reader,
+            reason=HoldReason.PDF_UNREADABLE,
+            detail=f"its reading brought its reader down ({one.because})",
+        )
+        if isinstance(one, BroughtDown)
+        else _assessed(one, rules=rules, policy=reader.policy, leave=leave)
+        for raw, one in zip(raws, found, strict=True)
     )
-
-
-def _names(reading: Certificate) -> tuple[str, str]:
-    return reading.last_name, reading.first_name
 
 
 def assess_header(
     header: bytes, reader: Reader, *, reason: HoldReason, detail: str
 ) -> Assessment:
     """Assess a message of which only the header may be read: foreign, or held for `reason`."""
-    reading = certificates.read(header, reader.policy.senders)
-    rules = reader.rules()
-    if not isinstance(reading, Foreign):
-        keep = isinstance(reading, Held) and reading.reason is HoldReason.SENDER_NOT_ALLOWED
-        reading = reading if keep else Held(reason, detail, None, reading.facts)
-    return _unread(header, reading, rules)
+    (found,) = reader.messages.read([header], reader.policy.senders, ask_names=False)
+    if isinstance(found, BroughtDown):
+        # Not even by its header: whose it is, a person must see.
+        digest = hashlib.sha256(header).hexdigest()
+        found = ReadMessage(Held(reason, detail), digest, None, None)
+    elif isinstance(found.reading, Held):
+        keep = found.reading.reason is HoldReason.SENDER_NOT_ALLOWED
+        held = found.reading if keep else Held(reason, detail, None, found.reading.facts)
+        found = replace(found, reading=held)
+    elif isinstance(found.reading, Certificate):
+        found = replace(found, reading=Held(reason, detail, None, found.reading.facts))
+    return _unread(found, reader.rules())
 
 
-def _unread(raw: bytes, reading: Reading, rules: Rules) -> Assessment:
+def _unread(found: ReadMessage, rules: Rules) -> Assessment:
     return Assessment(
-        reading,
-        _sha256(raw),
-        site=_site(reading, rules),
+        found.reading,
+        found.raw_sha256,
+        site=_site(found.reading, rules),
         rules=rules.digest,
-        message_id=message_id_digest(raw),
+        message_id=found.message_id,
     )
 
 
@@ -136,31 +116,27 @@ def purge_at(assessment: Assessment, received_at: datetime, policy: Policy) -> d
     return due_at(assessment.facts, received_at, policy.terms)
 
 
-def _assessed(
-    raw: bytes,
-    reading: Certificate,
-    found: Inspection,
-    *,
-    rules: Rules,
-    policy: Policy,
-    leave: bool,
-) -> Assessment:
+def _assessed(message: ReadMessage, *, rules: Rules, policy: Policy, leave: bool) -> Assessment:
+    reading, found = message.reading, message.inspection
+    if not isinstance(reading, Certificate) or found is None:
+        return _unread(message, rules)
     judged = certificates.judge(reading, found, policy.pdf_text)
     site = _site(reading, rules) or reading.site
     draft = Assessment(
         judged,
-        _sha256(raw),
+        message.raw_sha256,
         site=site,
         key=ContentKey(site, reading.file_number, reading.document.sha256),
         inspection=found,
         rules=rules.digest,
-        message_id=message_id_digest(raw),
+        message_id=message.message_id,
     )
     if isinstance(judged, Held):
         return draft
     if leave:
         content = reading.document.content
-        draft = replace(draft, left=Question(content, _names(reading), text_only=True))
+        names = (reading.last_name, reading.first_name)
+        draft = replace(draft, left=Question(content, names, text_only=True))
     targets = decide(rules, judged.facts)
     if targets is None:
         return _held(draft, judged, HoldReason.SITE_UNKNOWN, "the site is not in routing.yaml")
@@ -183,7 +159,3 @@ def _site(reading: Reading, rules: Rules) -> FinessET | None:
         return None
     known = rules.site_of(number)
     return number if known is None else known.finess
-
-
-def _sha256(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -13,7 +14,17 @@ from dispatcher.core.ledger import Identity
 from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Months, Span, Terms
 from dispatcher.core.routing import Rules
-from dispatcher.ports import Apart, Clock, Destination, Inspector, Ledger, Meter, Paper
+from dispatcher.errors import Unavailable
+from dispatcher.ports import (
+    Clock,
+    Destination,
+    Inspector,
+    Ledger,
+    MessageReader,
+    Meter,
+    Paper,
+    Question,
+)
 
 
 class FindDestination(Protocol):
@@ -59,14 +70,22 @@ class Policy:
 class Reader:
     """What reading a message to the end needs. `rules` is asked anew for each batch.
 
+    `inspector` reads the texts that may wait until their documents are delivered.
     `earlier` returns the rules of a digest; None: they are not known any more.
     """
 
+    messages: MessageReader
     inspector: Inspector
-    apart: Apart
     rules: Callable[[], Rules]
     policy: Policy
     earlier: Callable[[str], Rules | None] | None = None
+
+    def warm(self) -> None:
+        """Begin the helpers, so that the first certificate does not wait for them."""
+        with contextlib.suppress(Unavailable):  # said when a message needs one
+            self.messages.read([b""], self.policy.senders, ask_names=False)
+            if self.policy.pdf_text is PdfText.WARN:
+                self.inspector.inspect([Question(b"")])
 
 
 @dataclass(frozen=True, slots=True)

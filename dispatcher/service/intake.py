@@ -23,7 +23,6 @@ from dispatcher.service.assess import (
     Assessment,
     assess,
     assess_header,
-    assess_suspect,
     purge_at,
 )
 from dispatcher.service.desk import Desk
@@ -39,9 +38,8 @@ _log = structlog.get_logger(__name__)
 # these are worked on, a line of 100 Mbit/s must not run out of what was asked for ahead.
 _TOGETHER: Final = 32
 _TOGETHER_BYTES: Final = 16 * 1024 * 1024
-# A message whose reading ended with the program this often is read apart, and held if that
-# reader goes down too. So often more, and it is held unread: something else in it kills.
-_POISONOUS: Final = 3
+# A message whose reading ended with the program is read alone from then on: a kill from outside
+# is no fault of it. So often, and it is held unread: something in it kills.
 _HOPELESS: Final = 6
 # SI-DEP sent nothing before; a server's clock may be ahead of ours by so much.
 _FIRST: Final = datetime(2020, 1, 1, tzinfo=UTC)
@@ -114,33 +112,15 @@ class Intake:
         begun = self._beginnings()
         self._leave_alone(identities)
         due = [uid for uid in uids if uid in identities and not self._too_old(identities[uid])]
-        poisonous = [uid for uid in due if begun.get(uid, 0) >= _POISONOUS]
-        suspects = [uid for uid in due if 0 < begun.get(uid, 0) < _POISONOUS]
-        apart = {*poisonous, *suspects}
+        hopeless = [uid for uid in due if begun.get(uid, 0) >= _HOPELESS]
+        suspects = [uid for uid in due if 0 < begun.get(uid, 0) < _HOPELESS]
+        apart = {*hopeless, *suspects}
         yield from self._read([uid for uid in due if uid not in apart], identities, _TOGETHER)
         yield from self._read(suspects, identities, 1)
-        for uid in poisonous:
-            hopeless = begun[uid] >= _HOPELESS
-            yield self._taste(uid, identities[uid], hopeless=hopeless)
+        for uid in hopeless:
+            detail = f"its reading brought the program down {_HOPELESS} times"
+            yield self._set_aside(uid, identities[uid], HoldReason.PDF_UNREADABLE, detail)
         self._text_check.end()
-
-    def _taste(self, uid: int, identity: Identity, *, hopeless: bool) -> list[Entry]:
-        """Read a message apart that was being read when the program died, several times.
-
-        A kill from outside is no fault of the message: read apart, it is taken as any other.
-        """
-        fetched = [] if hopeless else list(self._mailbox.fetch([uid]))
-        if not hopeless and not fetched:
-            self._whereabouts.missing([uid])
-            return []
-        ref = self._whereabouts.ref(uid)
-        with self._desk.ledger.writing() as writer:
-            writer.opening([ref])
-        found = assess_suspect(fetched[0].raw, self._desk.reader) if fetched else None
-        if found is None:
-            detail = f"its reading brought the program down {_POISONOUS} times"
-            return self._set_aside(uid, identity, HoldReason.PDF_UNREADABLE, detail)
-        return self._take_in(fetched, [found], {uid: identity})
 
     def _read(
         self, uids: Sequence[int], identities: Mapping[int, Identity], together: int
@@ -201,6 +181,8 @@ class Intake:
         for ref in refs:
             self._begun.setdefault(ref, 0)
         raws = [fetched.raw for fetched in chunk]
+        # What they are read from is not needed any more once they are.
+        chunk = [replace(fetched, raw=b"") for fetched in chunk]
         reading = _Reading(chunk, partial(assess, raws, self._desk.reader, leave_text=True))
         reading.start()
         return reading

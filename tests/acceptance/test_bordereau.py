@@ -18,12 +18,12 @@ from dispatcher.core.certificate import PdfText
 from dispatcher.core.delivery import Receipt
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Kind, Rules, Site, Target
-from dispatcher.edges.apart import ReadApart
 from dispatcher.edges.folder import MountTables, SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.ledger import SqlLedger
 from dispatcher.edges.paper import PdfPaper
 from dispatcher.edges.pdf import PdfInspector
+from dispatcher.edges.reading import ReadHere
 from dispatcher.ports import Destination, Paper
 from dispatcher.service.bordereau import bordereau, send
 from dispatcher.service.desk import Desk, Policy, Reader
@@ -76,7 +76,10 @@ class Pieces:
         sites = {n: Site(n, SITES[str(n)], targets[n]) for n in targets}
         rules = Rules("LBM Exemple", None, sites, digest="0" * 64)
         reader = Reader(
-            self.inspector, ReadApart(), lambda: rules, Policy(SENDERS, PdfText.OFF)
+            ReadHere(self.inspector),
+            self.inspector,
+            lambda: rules,
+            Policy(SENDERS, PdfText.OFF),
         )
         return Desk(self.ledger, self.clock, reader, self._destination)
 

@@ -53,7 +53,7 @@ def test_a_service_that_waits_stops_at_once(laboratory: Laboratory, number: int)
     assert (status, seconds < 10) == (0, True)
 
 
-def test_the_pdf_readers_begin_with_the_service(laboratory: Laboratory) -> None:
+def test_the_readers_begin_with_the_service(laboratory: Laboratory) -> None:
     """So that the first certificate of the day does not wait for them."""
     process = laboratory.start()
     try:
@@ -64,11 +64,14 @@ def test_the_pdf_readers_begin_with_the_service(laboratory: Laboratory) -> None:
 
 
 def readers_of(pid: int) -> list[int]:
-    """Return the children of a process that read PDF files."""
+    """Return the processes that read messages or PDF files for this one, however far below."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
-    children = [child for one in lists for child in one.read_text("ascii").split()]
-    lines = {child: Path(f"/proc/{child}/cmdline") for child in children}
-    return [int(c) for c, line in lines.items() if b"edges.pdf.child" in line.read_bytes()]
+    children = [int(child) for one in lists for child in one.read_text("ascii").split()]
+    lines = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    found = [
+        c for c, line in lines.items() if b"edges.pdf.child" in line or b"edges.reading" in line
+    ]
+    return found + [below for child in found for below in readers_of(child)]
 
 
 def has_looked(laboratory: Laboratory) -> bool:

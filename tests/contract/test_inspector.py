@@ -686,7 +686,7 @@ def impostor(tmp_path: Path) -> Callable[[str], str]:
     return make
 
 
-READY = "printf '\\000\\000\\000\\005ready'\n"
+READY = "printf ready\n"
 
 
 def test_no_child_runs_before_it_is_needed_nor_after_it_is_closed(

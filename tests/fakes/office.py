@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 
-from dispatcher.core.certificate import PdfText, Reading, read
+from dispatcher.core.certificate import PdfText
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Kind, Rules, Site, Target
-from dispatcher.ports import Destination, Ledger, Mailbox, Meter
+from dispatcher.edges.reading import ReadHere
+from dispatcher.ports import (
+    BroughtDown,
+    Destination,
+    Inspector,
+    Ledger,
+    Mailbox,
+    Meter,
+    ReadMessage,
+)
 from dispatcher.service.desk import Desk, Policy, Reader
 from dispatcher.service.round import Round
 from dispatcher.simulator import scenario
@@ -43,16 +53,26 @@ def certificates(seed: int, count: int) -> tuple[Sending, ...]:
     return tuple(scenario.certificates(seed, count, list(SITES), NOW))
 
 
-class MemoryApart:
-    """Reads like the real one; what it is told to be deadly brings its reader down."""
+@dataclass
+class Messages:
+    """Reads here; what it is told to be deadly brings its reader down."""
 
-    def __init__(self) -> None:
-        self.deadly: set[bytes] = set()
-        self.read_apart = 0
+    inspector: Inspector
+    deadly: set[bytes] = field(default_factory=set)
+    batches: list[int] = field(default_factory=list)
 
-    def read(self, raw: bytes, senders: frozenset[str]) -> Reading | None:
-        self.read_apart += 1
-        return None if raw in self.deadly else read(raw, senders)
+    def read(
+        self, raws: Sequence[bytes], senders: frozenset[str], *, ask_names: bool
+    ) -> tuple[ReadMessage | BroughtDown, ...]:
+        self.batches.append(len(raws))
+        sound = [raw for raw in raws if raw not in self.deadly]
+        found = iter(ReadHere(self.inspector).read(sound, senders, ask_names=ask_names))
+        return tuple(
+            BroughtDown("by a test") if r in self.deadly else next(found) for r in raws
+        )
+
+    def close(self) -> None:
+        pass
 
 
 @dataclass
@@ -62,7 +82,7 @@ class Office:
     mailbox: MemoryMailbox = field(default_factory=MemoryMailbox)
     clock: StandingClock = field(default_factory=StandingClock)
     inspector: MemoryInspector = field(default_factory=MemoryInspector)
-    apart: MemoryApart = field(default_factory=MemoryApart)
+    messages: Messages = field(init=False)
     rules: Rules = field(default_factory=rules)
     policy: Policy = field(default_factory=lambda: Policy(SENDERS, PdfText.OFF))
     destinations: dict[tuple[FinessET, str], Destination] = field(default_factory=dict)
@@ -72,6 +92,7 @@ class Office:
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger(clock=self.clock)
+        self.messages = Messages(self.inspector)
         for site in self.rules.sites.values():
             for target in site.targets:
                 self.destinations.setdefault((site.finess, target.name), MemoryDestination())
@@ -84,10 +105,11 @@ class Office:
 
     def desk(self, ledger: Ledger | None = None) -> Desk:
         """Return what the service works with."""
+        self.messages.inspector = self.inspector
         return Desk(
             ledger or self.ledger,
             self.clock,
-            Reader(self.inspector, self.apart, lambda: self.rules, self.policy),
+            Reader(self.messages, self.inspector, lambda: self.rules, self.policy),
             self._destination,
             meter=self.meter,
         )

@@ -418,9 +418,9 @@ def test_a_message_that_brought_the_program_down_three_times_is_held(
     office: Office, three: tuple[Sending, ...]
 ) -> None:
     office.inspector = Deadly(three[1].truth.document, 3)
-    office.apart.deadly.add(three[1].raw)
     arrive(office, three)
     lives(office, 3)
+    office.messages.deadly.add(three[1].raw)
     office.round().turn()
     entries = {entry.ref.uid: entry for entry in office.ledger.entries()}
     assert entries[1].state is entries[3].state is State.DELIVERED
@@ -435,7 +435,7 @@ def test_a_message_that_was_being_read_when_others_killed_the_program_is_deliver
     lives(office, 3)
     office.round().turn()
     assert states(office) == [State.DELIVERED] * 3
-    assert office.apart.read_apart == 1
+    assert office.messages.batches[-1] == 1
 
 
 def test_a_message_that_goes_on_to_bring_the_program_down_is_held_unread(

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Final
 
 from dispatcher.core.certificate import HoldReason, Inspection
+from dispatcher.edges.child.outside import Died
 from dispatcher.edges.pdf import wire
-from dispatcher.edges.pdf.worker import Died, Limits, Worker, first_to_finish
+from dispatcher.edges.pdf.worker import Limits, Worker, first_to_finish
 from dispatcher.ports import Question
 
 # The child says a word; the sentence is ours, so that nothing of a document gets out.

@@ -13,9 +13,6 @@ LENGTHS: Final = struct.Struct("!II")
 # The parent believes no longer one.
 LONGEST_ANSWER: Final = 4096
 
-# The child's first word, once it has loaded what it needs and bound itself.
-READY: Final = b"ready"
-
 
 class Garbled(Exception):
     """What came is not in this protocol."""
