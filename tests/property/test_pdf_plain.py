@@ -102,7 +102,7 @@ def test_damage_is_noticed_in_what_is_left_unread(
 
 
 def plain(body: bytes, *, heading: bytes = b"9 0 obj\n", end: bytes = b"\nendobj\n") -> bool:
-    return active._PLAIN_OBJECTS.at(b"\n" + heading + body + end, 1, (9, 0)) is not None
+    return active.PLAIN_OBJECTS.at(b"\n" + heading + body + end, 1, (9, 0)) is not None
 
 
 @pytest.mark.parametrize(
@@ -170,11 +170,11 @@ def test_an_object_must_be_where_it_is_listed(heading: bytes) -> None:
 
 @pytest.mark.parametrize("begin", [-1, 10**30, 20], ids=["before", "far behind", "behind"])
 def test_an_object_must_be_in_the_file(begin: int) -> None:
-    assert active._PLAIN_OBJECTS.at(b"9 0 obj<<>>endobj", begin, (9, 0)) is None
+    assert active.PLAIN_OBJECTS.at(b"9 0 obj<<>>endobj", begin, (9, 0)) is None
 
 
 def test_a_heading_within_a_longer_number_is_another_object() -> None:
-    assert active._PLAIN_OBJECTS.at(b"19 0 obj<<>>endobj", 1, (9, 0)) is None
+    assert active.PLAIN_OBJECTS.at(b"19 0 obj<<>>endobj", 1, (9, 0)) is None
 
 
 def test_an_object_that_was_read_before_is_not_left_unread() -> None:

@@ -55,7 +55,7 @@ _SHORT: Final = frozenset({"/AA", "/AF", "/EF", "/JS", "/OpenAction", "/XFA"})
 
 # What else leads further: an object stream holds objects of its own.
 _OBJECT_STREAM: Final = "/ObjStm"
-_PLAIN_OBJECTS: Final = PlainObjects(
+PLAIN_OBJECTS: Final = PlainObjects(
     (name[1:] for name in {*_TELLING, *_SHORT, _OBJECT_STREAM} - {"/OpenAction"}),
     with_page="OpenAction",
 )
@@ -100,10 +100,10 @@ def is_active(reader: PdfReader, raw: bytes) -> bool:
 
     Raises TooMuch, and what pypdf raises on an object that it cannot read.
     """
-    return _names_it(raw) or _Search(reader, raw).finds()
+    return names_it(raw) or _Search(reader, raw).finds()
 
 
-def _names_it(data: bytes) -> bool:
+def names_it(data: bytes) -> bool:
     """Return whether a telling name is written in these bytes, plainly or escaped."""
     if not _EITHER.search(data):
         return False
@@ -189,7 +189,7 @@ class _Search:
         begin = self._reader.xref.get(generation, {}).get(number)
         if not self._skips or begin is None or number in self._reader.xref_objStm:
             return False
-        plain = _PLAIN_OBJECTS.at(self._raw, begin, (number, generation))
+        plain = PLAIN_OBJECTS.at(self._raw, begin, (number, generation))
         if plain is None:
             return False
         self._words |= {plain.word, plain.last}
@@ -245,7 +245,7 @@ class _Search:
     def _dictionary_acts(self, found: DictionaryObject) -> bool:
         if isinstance(found, StreamObject) and self._at(found, "/Type") == _OBJECT_STREAM:
             data = found.get_data()
-            if _names_it(data) or _SHORT_ACTION.search(data):
+            if names_it(data) or _SHORT_ACTION.search(data):
                 return True
         return any(self._short_name_acts(found, key) for key in _SHORT & dict.keys(found))
 

@@ -67,6 +67,11 @@ class PlainObjects:
             rf"{_SPACE}*+(?:end(?P<last>obj)|(?P<stream>stream)\r?\n)"
         )
         self._object = re.compile(text.encode())
+        self._opening = re.compile(rf"{_SPACE}*+<<".encode())
+        self._entry = re.compile(
+            rf"{_SPACE}*+({name}){_SPACE}*+({value}|{array}|{inner})".encode()
+        )
+        self._closing = re.compile(rf"{_SPACE}*+>>".encode())
         self._after = re.compile(rf"{_SPACE}{{0,2}}endstream{_SPACE}++end(obj)".encode())
 
     def at(self, raw: bytes, begin: int, key: tuple[int, int]) -> Plain | None:
@@ -87,3 +92,21 @@ class PlainObjects:
             return None
         after = self._after.match(raw, found.end() + int(found["length"]))
         return None if after is None else Plain(found.start("word"), after.start(1), size)
+
+    def dictionary(self, raw: bytes, begin: int) -> tuple[dict[bytes, bytes], int] | None:
+        """Return the entries of the dictionary that begins there, as written, and its end.
+
+        None: it is not plain, or bears a name twice.
+        """
+        found = self._opening.match(raw, begin)
+        entries: dict[bytes, bytes] = {}
+        while found is not None:
+            end = found.end()
+            found = self._entry.match(raw, end)
+            if found is None:
+                closing = self._closing.match(raw, end)
+                return None if closing is None else (entries, closing.end())
+            if found[1] in entries:
+                return None
+            entries[found[1]] = found[2]
+        return None

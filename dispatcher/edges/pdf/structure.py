@@ -16,6 +16,7 @@ from pypdf.generic import DictionaryObject, NullObject
 
 from dispatcher.edges.pdf.active import TooMuch, is_active
 from dispatcher.edges.pdf.naming import names
+from dispatcher.edges.pdf.ordinary import pages_of
 from dispatcher.edges.pdf.wire import Answer
 
 # Acrobat looks for the last mark in this many bytes (ISO 32000-1, annex H.3, note 18).
@@ -78,9 +79,10 @@ def lower_limits() -> None:
 def examine(content: bytes, wanted: tuple[str, str] | None) -> Answer:
     """Return what was found. Never raises on a bad file, but may run out of memory or time.
 
-    The file's structure is read strictly. Where that fails, the cross-reference is made
-    anew from the objects, as viewers do, and every stream must then be whole: a sloppy
-    producer is forgiven, a document that lost bytes is not.
+    A file of the plainest kind is not opened (`ordinary`). Any other is read strictly. Where
+    that fails, the cross-reference is made anew from the objects, as viewers do, and every
+    stream must then be whole: a sloppy producer is forgiven, a document that lost bytes is
+    not.
     """
     before = _HEADER.match(content)
     if before is None:
@@ -89,6 +91,13 @@ def examine(content: bytes, wanted: tuple[str, str] | None) -> Answer:
         return Answer("pdf-unreadable", "truncated")
     # Offsets count from the header (annex H.3, note 13).
     body = content[before.end() :]
+    pages = pages_of(body)
+    if pages is None:
+        return _read(body, wanted)
+    return Answer(None, "", pages, None if wanted is None else _named(body, *wanted))
+
+
+def _read(body: bytes, wanted: tuple[str, str] | None) -> Answer:
     try:
         reader = _opened(body)
     except (FileNotDecryptedError, DependencyError):
