@@ -77,6 +77,48 @@ class _Reading(threading.Thread):
             self.error = error
 
 
+_Read = tuple[Sequence[Fetched], tuple[Assessment, ...], Callable[[], None] | None]
+
+
+class _Line:
+    """Messages on their way from the server: at most one batch lies here, fetched.
+
+    `opened` is called with each before it is handed out.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterator[Sequence[Fetched]],
+        opened: Callable[[Sequence[Fetched]], None],
+    ) -> None:
+        self._chunks = chunks
+        self._opened = opened
+        self._fetched: Sequence[Fetched] | None = None
+        self._trouble: DispatcherError | None = None
+
+    def fetch(self) -> None:
+        """Fetch the next batch, if none lies here. What goes wrong is kept for `end`."""
+        if self._fetched is not None or self._trouble is not None:
+            return
+        try:
+            chunk = next(self._chunks, None)
+            if chunk is not None:
+                self._opened(chunk)
+            self._fetched = chunk
+        except DispatcherError as error:
+            self._trouble = error
+
+    def next(self) -> Sequence[Fetched] | None:
+        """Return the batch that was fetched; None: there is none."""
+        chunk, self._fetched = self._fetched, None
+        return chunk
+
+    def end(self) -> None:
+        """Raise what went wrong, when everything before it was taken."""
+        if self._trouble is not None:
+            raise self._trouble
+
+
 class Intake:
     """Reads the new mail of one mailbox. Used by one thread."""
 
@@ -130,9 +172,9 @@ class Intake:
         seen: set[int] = set()
         chunks = _chunks(self._mailbox.fetch(uids), together)
         with closing(self._readings(chunks, ahead=together > 1)) as readings:
-            for chunk, found in readings:
+            for chunk, found, meanwhile in readings:
                 seen.update(fetched.uid for fetched in chunk)
-                yield self._take_in(chunk, found, identities)
+                yield self._take_in(chunk, found, identities, meanwhile)
         unsent = [uid for uid in uids if uid not in seen]
         oversize = [uid for uid in unsent if self._mailbox.too_large(uid)]
         for uid in oversize:
@@ -143,47 +185,49 @@ class Intake:
 
     def _readings(
         self, chunks: Iterator[Sequence[Fetched]], *, ahead: bool
-    ) -> Generator[tuple[Sequence[Fetched], tuple[Assessment, ...]], None, None]:
-        """Yield messages with what was read in them.
+    ) -> Generator[_Read, None, None]:
+        """Yield messages with what was read in them, and what to do while they are delivered.
 
-        `ahead`: the next ones are read while the caller records and delivers these. What goes
-        wrong with the next ones is raised only after these were taken.
+        `ahead`: the next ones are read while the caller takes these in, and those after them
+        are fetched meanwhile. What goes wrong with them is raised only when those before
+        were taken.
         """
-        reading = self._next_reading(chunks)
+        line = _Line(chunks, self._open)
+        line.fetch()
+        reading = self._reading(line.next())
         while reading is not None:
             found = self._found(reading)
-            following, trouble = None, None
+            following = None
             if ahead:
-                try:
-                    following = self._next_reading(chunks)
-                except DispatcherError as error:
-                    trouble = error
+                line.fetch()
+                following = self._reading(line.next())
             try:
-                yield reading.chunk, found
+                yield reading.chunk, found, line.fetch if ahead else None
             finally:
                 if following is not None:
                     following.join()
-            if trouble is not None:
-                raise trouble
-            reading = following if ahead else self._next_reading(chunks)
+            if not ahead:
+                line.fetch()
+                following = self._reading(line.next())
+            reading = following
+        line.end()
 
-    def _next_reading(self, chunks: Iterator[Sequence[Fetched]]) -> _Reading | None:
-        """Begin to read the next messages; None: there are none.
-
-        The ledger knows before that they may bring the program down.
-        """
-        chunk = next(chunks, None)
-        if chunk is None:
-            return None
+    def _open(self, chunk: Sequence[Fetched]) -> None:
+        """Have the ledger know that these may bring the program down, before they are read."""
         refs = [self._whereabouts.ref(fetched.uid) for fetched in chunk]
         with self._desk.ledger.writing() as writer:
             writer.opening([ref for ref in refs if ref not in self._begun])
         for ref in refs:
             self._begun.setdefault(ref, 0)
+
+    def _reading(self, chunk: Sequence[Fetched] | None) -> _Reading | None:
+        """Begin to read messages, if there are any."""
+        if chunk is None:
+            return None
         raws = [fetched.raw for fetched in chunk]
         # What they are read from is not needed any more once they are.
-        chunk = [replace(fetched, raw=b"") for fetched in chunk]
-        reading = _Reading(chunk, partial(assess, raws, self._desk.reader, leave_text=True))
+        bare = [replace(fetched, raw=b"") for fetched in chunk]
+        reading = _Reading(bare, partial(assess, raws, self._desk.reader, leave_text=True))
         reading.start()
         return reading
 
@@ -203,8 +247,9 @@ class Intake:
         chunk: Sequence[Fetched],
         assessments: Sequence[Assessment],
         identities: Mapping[int, Identity],
+        meanwhile: Callable[[], None] | None,
     ) -> list[Entry]:
-        """Record what was read and make its deliveries."""
+        """Record what was read and make its deliveries; see `Dispatch.deliver`."""
         refs = [self._whereabouts.ref(fetched.uid) for fetched in chunk]
         with self._desk.ledger.writing() as writer:
             batch = self._batch(assessments)
@@ -218,7 +263,7 @@ class Intake:
             self._begun.pop(ref, None)
         self._whereabouts.noted({f.uid: identities[f.uid] for f in chunk})
         self._report(batch)
-        done = {entry.id: entry for entry in self._dispatch.deliver(batch.jobs)}
+        done = {entry.id: entry for entry in self._dispatch.deliver(batch.jobs, meanwhile)}
         self._text_check.begin(batch.to_check)
         return [done.get(entry.id, entry) for entry in batch.entries]
 

@@ -89,3 +89,49 @@ def test_an_error_is_carried_to_the_caller() -> None:
     assert isinstance(ended.error, ZeroDivisionError)
     ((after,),) = lanes.run({lane(0): lambda: 1})
     assert after.result == 1
+
+
+def test_what_is_to_be_done_meanwhile_is_done_once_while_the_work_goes_on() -> None:
+    lanes: Lanes[bool] = Lanes(SystemClock(), patience=PATIENT, width=2)
+    done = threading.Event()
+    calls = []
+
+    def meanwhile() -> None:
+        calls.append(lanes.idle)
+        done.set()
+
+    work = {lane(number): (lambda: done.wait(PATIENT)) for number in range(5)}
+    ended = [one for group in lanes.run(work, meanwhile) for one in group]
+    assert [one.result for one in ended] == [True] * 5
+    assert calls == [False]
+
+
+def test_what_is_raised_meanwhile_leaves_the_work_to_be_collected() -> None:
+    lanes: Lanes[int] = Lanes(SystemClock(), patience=PATIENT)
+
+    def meanwhile() -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        list(lanes.run({lane(0): lambda: 7}, meanwhile))
+    assert [one.result for one in lanes.leftovers(PATIENT)] == [7]
+
+
+def test_time_spent_meanwhile_is_not_taken_from_the_work() -> None:
+    """A slow line must not make a folder look as if it hung."""
+    lanes: Lanes[str] = Lanes(SystemClock(), patience=0.5)
+    slow = threading.Event()
+    began = threading.Event()
+
+    def work() -> str:
+        began.set()
+        slow.wait(PATIENT)
+        return "done"
+
+    def meanwhile() -> None:
+        assert began.wait(PATIENT)
+        threading.Event().wait(0.6)
+        threading.Timer(0.1, slow.set).start()
+
+    (group,) = lanes.run({lane(0): work}, meanwhile)
+    assert [one.result for one in group] == ["done"]
