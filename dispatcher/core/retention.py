@@ -145,9 +145,16 @@ def term_of(facts: Facts, received_at: datetime, terms: Terms) -> Term:
         return _from_reception(None, received_at, terms, Doubt.UNREAD)
     if sampled_at > received_at + _SKEW:
         return _from_reception(facts.result, received_at, terms, Doubt.FUTURE)
-    if after(sampled_at, Months(_LATEST)) <= received_at:
+    if _may_be_ancient(received_at - sampled_at) and (
+        after(sampled_at, Months(_LATEST)) <= received_at
+    ):
         return _from_reception(facts.result, received_at, terms, Doubt.ANCIENT)
     return Term(after(sampled_at, terms.of(facts.result)), terms.named(facts.result))
+
+
+def _may_be_ancient(age: timedelta) -> bool:
+    """Whether so much may be `_LATEST` months: no six are shorter than 181 days, less one."""
+    return age >= timedelta(days=29 * _LATEST)
 
 
 def _from_reception(
