@@ -31,6 +31,7 @@ from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox, Proxy, try_files
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of, set_aside
+from dispatcher.edges.memory import give_back_large_pieces
 from dispatcher.edges.pdf import PdfInspector
 from dispatcher.edges.reading import ReadBeside, ReadHere
 from dispatcher.edges.shelf import FileShelf
@@ -270,6 +271,7 @@ def open_desk(
         destinations = Destinations(ledger, in_force, server, earlier)
         # What is loaded by now stays: to look for garbage in it takes a tenth of the time.
         gc.freeze()
+        give_back_large_pieces()
         yield Desk(
             ledger,
             CLOCK,

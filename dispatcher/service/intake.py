@@ -75,6 +75,8 @@ class _Reading(threading.Thread):
             self.found = self._read()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self.error = error
+        finally:
+            del self._read  # with it the messages, which nobody needs any more
 
 
 _Read = tuple[Sequence[Fetched], tuple[Assessment, ...], Callable[[], None] | None]

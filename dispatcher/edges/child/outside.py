@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from dispatcher.edges import memory
 from dispatcher.edges.child import pipes
 from dispatcher.errors import Unavailable
 
@@ -29,7 +30,7 @@ class Died(Exception):
 class Child:
     """One child process, started when it is first needed. Not shared between threads.
 
-    `module` is run with `arguments` by our own interpreter, in an empty environment and
+    `module` is run with `arguments` by our own interpreter, in an environment of its own and
     with no open file of ours: the child has no secret. `name` is what people call it.
     `start_time` is how many seconds it may take to begin.
     """
@@ -114,7 +115,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={},
+                env=memory.ENVIRONMENT,
                 bufsize=0,
                 close_fds=True,
                 start_new_session=True,

@@ -38,6 +38,7 @@ def main(memory: int, seconds: float, seconds_each: float) -> None:
             words, raws = received
             inside.allow_seconds(seconds + seconds_each * len(raws))
             found = _answer(reader, words, raws)
+            del received, raws  # before as much is written down again
             inside.write(wire.answer(found))
             if isinstance(found, wire.Fell):
                 return
