@@ -6,7 +6,9 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import typer
@@ -83,12 +85,13 @@ def families() -> list[Metric]:
 # --- commands -----------------------------------------------------------------------------
 
 
+@cache  # asked for each bit of code in a document
 def commands() -> Mapping[str, Any]:
     """Return the commands of the program by their names, in the order of `--help`.
 
     Those of a group bear its name in front, as in `directory check`.
     """
-    return dict(_commands(typer.main.get_command(app), ()))
+    return MappingProxyType(dict(_commands(typer.main.get_command(app), ())))
 
 
 def _commands(group: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,9 @@ import ast
 import importlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -242,10 +244,8 @@ _HANDED_ON: Final = {"_mark_absent": 1, "report": 0}
 
 def log_calls() -> Iterator[tuple[str, str | None]]:
     """Yield each event with its level; a level of None where a variable decides it."""
-    for path in sorted((ROOT / "dispatcher").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call):
-                continue
+    for one in modules():
+        for node in one.calls:
             at, level = _where(node.func)
             if at is None:
                 continue
@@ -254,7 +254,27 @@ def log_calls() -> Iterator[tuple[str, str | None]]:
                 yield str(name.value), level
             else:
                 # A new way to hand names on belongs into _HANDED_ON.
-                assert ast.unparse(name) == "event", f"{path.name}: {ast.unparse(node)}"
+                assert ast.unparse(name) == "event", f"{one.path.name}: {ast.unparse(node)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A file of the program, with every call in it that writes a log event, or hands one on."""
+
+    path: Path
+    tree: ast.Module
+    calls: Sequence[ast.Call]
+
+
+@cache  # no test changes the program's files, and reading them all takes seconds
+def modules() -> Sequence[Module]:
+    found = []
+    for path in sorted((ROOT / "dispatcher").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+        logs = [node for node in calls if _where(node.func)[0] is not None]
+        found.append(Module(path, tree, logs))
+    return found
 
 
 def _where(called: ast.expr) -> tuple[int | None, str | None]:
@@ -284,17 +304,14 @@ _IN_TABLES: Final = {"keys"}
 
 
 def logged_keys() -> Iterator[str]:
-    for path in sorted((ROOT / "dispatcher").rglob("*.py")):
-        module = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(module):
-            if not isinstance(node, ast.Call) or _where(node.func)[0] is None:
-                continue
+    for one in modules():
+        for node in one.calls:
             for keyword in node.keywords:
                 if keyword.arg:
                     yield keyword.arg
                 elif ast.unparse(keyword.value) != "values":  # handed on to a logger
-                    found = list(_keys_of_table(module, keyword.value))
-                    assert found, f"{path.name}: write the keys of a table where it is made"
+                    found = list(_keys_of_table(one.tree, keyword.value))
+                    assert found, f"{one.path.name}: write a table's keys where it is made"
                     yield from found
 
 
