@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 from collections import Counter
@@ -76,25 +77,28 @@ class Book:
     received: int = 0
     foreign_seen: int = 0
     foreign_gone: int = 0
+    # Which entries are not empty yet, and which have a copy that somebody changed. Most
+    # questions are about these few; looked for among all, a year of them takes minutes.
+    full: dict[str, None] = field(default_factory=dict)
+    changed: dict[str, None] = field(default_factory=dict)
 
     def copy(self) -> Book:
+        """Return a book that shares the long tables: who changes one copies it first."""
         return replace(
             self,
-            entries=dict(self.entries),
             foreign=dict(self.foreign),
             openings=dict(self.openings),
             places=dict(self.places),
             mounts=dict(self.mounts),
             refusals=dict(self.refusals),
             errands=dict(self.errands),
-            events=list(self.events),
-            traces=list(self.traces),
             memos=dict(self.memos),
             versions=dict(self.versions),
             changes=list(self.changes),
-            owners=dict(self.owners),
-            places_taken=dict(self.places_taken),
         )
+
+
+Long = Literal["entries", "events", "traces", "owners", "places_taken", "full", "changed"]
 
 
 class MemoryWriter:
@@ -104,6 +108,7 @@ class MemoryWriter:
         self.book = book
         self._clock = clock
         self._ids = ids
+        self._copied: set[Long] = set()
 
     def recall(self, entry_ids: Iterable[str]) -> None:
         for _ in entry_ids:
@@ -200,12 +205,12 @@ class MemoryWriter:
     def trace(self, deed: Deed) -> None:
         whole = replace(deed, at=life.utc(deed.at))
         trace = audit.linked(SECRET, self.book.trail_end, self._new_id(), whole)
+        self._own("traces")
         self.book.traces.append(trace)
         self.book.trail_end = Mark(trace.seq, trace.digest)
 
     def trim_trail(self, before: datetime) -> int:
-        kept = next((t.seq for t in self.book.traces if t.deed.at >= before), None)
-        gone = [t for t in self.book.traces if kept is None or t.seq < kept]
+        gone = list(itertools.takewhile(lambda t: t.deed.at < before, self.book.traces))
         if gone:
             self.book.trail_start = Mark(gone[-1].seq, gone[-1].digest)
             self.book.traces = self.book.traces[len(gone) :]
@@ -267,10 +272,11 @@ class MemoryWriter:
         self._put(replace(self._entry(entry_id), purge_at=life.utc(purge_at)))
 
     def forget_keys(self, received_before: datetime) -> int:
+        before = life.utc(received_before)  # moments of one zone are compared fast
         old = [
             entry
             for entry in self.book.entries.values()
-            if entry.key_digest is not None and entry.received_at <= received_before
+            if entry.key_digest is not None and entry.received_at <= before
         ]
         for entry in old:
             self._put(replace(entry, key_digest=None))
@@ -325,18 +331,54 @@ class MemoryWriter:
             raise InvariantBroken("one place holds one message")
 
     def _apply(self, step: life.Step) -> Entry:
-        self.book.events.extend(step.events)
+        if step.events:
+            self._own("events")
+            self.book.events.extend(step.events)
         return self._put(step.entry)
 
     def _put(self, entry: Entry) -> Entry:
+        self._own("entries")
         before = self.book.entries.get(entry.id)
-        if before is not None and before.present:
-            self.book.places_taken.pop(before.ref, None)
-        if entry.present:
-            self.book.places_taken[entry.ref] = entry.id
+        self._place(before, entry)
         self.book.entries[entry.id] = entry
-        self.book.owners.update((delivery.id, entry.id) for delivery in entry.deliveries)
+        self._list("full", entry.id, is_in=entry.emptied_at is None)
+        self._list("changed", entry.id, is_in=_is_changed(entry))
+        new = [one.id for one in entry.deliveries if one.id not in self.book.owners]
+        if new:
+            self._own("owners")
+            self.book.owners.update(dict.fromkeys(new, entry.id))
         return entry
+
+    def _place(self, before: Entry | None, entry: Entry) -> None:
+        there = before.ref if before is not None and before.present else None
+        now = entry.ref if entry.present else None
+        if there == now and (now is None or self.book.places_taken.get(now) == entry.id):
+            return
+        self._own("places_taken")
+        if there is not None:
+            self.book.places_taken.pop(there, None)
+        if now is not None:
+            self.book.places_taken[now] = entry.id
+
+    def _list(self, name: Literal["full", "changed"], entry_id: str, *, is_in: bool) -> None:
+        if is_in == (entry_id in getattr(self.book, name)):
+            return
+        self._own(name)
+        listed: dict[str, None] = getattr(self.book, name)
+        if is_in:
+            listed[entry_id] = None
+        else:
+            del listed[entry_id]
+
+    def _own(self, name: Long) -> None:
+        """Copy a long table before this transaction's first change of it."""
+        if name not in self._copied:
+            self._copied.add(name)
+            setattr(self.book, name, copy.copy(getattr(self.book, name)))
+
+
+def _is_changed(entry: Entry) -> bool:
+    return any(delivery.removal is Removal.CHANGED for delivery in entry.deliveries)
 
 
 class MemoryLedger:
@@ -494,7 +536,8 @@ class MemoryLedger:
         return self.book.refusals.get(mailbox)
 
     def known(self, mailbox: str, uidvalidity: int) -> Mapping[int, Identity]:
-        there = {e.ref: e.identity for e in self.book.entries.values() if e.present}
+        present = [self.book.entries[one] for one in self.book.places_taken.values()]
+        there = {entry.ref: entry.identity for entry in present}
         return {
             ref.uid: identity
             for ref, identity in {**self.book.foreign, **there}.items()
@@ -630,9 +673,8 @@ class MemoryLedger:
             sorted(
                 (
                     entry
-                    for entry in self.book.entries.values()
-                    if entry.emptied_at is None
-                    and entry.ref.mailbox == mailbox
+                    for entry in self._full()
+                    if entry.ref.mailbox == mailbox
                     and entry.purge_at is not None
                     and entry.purge_at <= now
                 ),
@@ -657,19 +699,13 @@ class MemoryLedger:
     def vanished(self, mailbox: str) -> int:
         return sum(
             1
-            for entry in self.book.entries.values()
-            if entry.ref.mailbox == mailbox
-            and entry.emptied_at is None
-            and not entry.present
-            and entry.removal is None
+            for entry in self._full()
+            if entry.ref.mailbox == mailbox and not entry.present and entry.removal is None
         )
 
     def changed_copies(self) -> tuple[Entry, ...]:
-        return tuple(
-            entry
-            for entry in self._sorted()
-            if any(delivery.removal is Removal.CHANGED for delivery in entry.deliveries)
-        )
+        changed = [self.book.entries[one] for one in self.book.changed]
+        return tuple(sorted(changed, key=lambda entry: entry.received_at))
 
     def trail(self, since: datetime | None = None) -> Iterator[Trace]:
         yield from (t for t in self.book.traces if since is None or t.deed.at >= since)
@@ -691,6 +727,10 @@ class MemoryLedger:
     def remember_mounts(self, mount_points: Mapping[str, str]) -> None:
         with self.writing() as writer:
             writer.book.mounts.update(mount_points)
+
+    def _full(self) -> list[Entry]:
+        book = self.book
+        return [book.entries[one] for one in book.full]
 
     def _sorted(self, mailbox: str | None = None) -> list[Entry]:
         found = [

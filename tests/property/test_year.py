@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -42,7 +43,7 @@ class Sent:
     uid: int = 0
     site: str = ""
 
-    @property
+    @cached_property  # asked each day; what it follows from does not change
     def term(self) -> datetime:
         """The term by the guide, worked out without the program's own clock."""
         start = self.sampled_at
@@ -54,7 +55,7 @@ class Sent:
             return _six_months(start)
         return datetime.fromtimestamp(start.timestamp() + 72 * 3600, UTC)
 
-    @property
+    @cached_property
     def copy_due(self) -> datetime:
         return self.term if self.made_at < self.term else self.made_at + 24 * HOUR
 
