@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
 import sqlite3
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,14 +22,18 @@ from dispatcher.edges.ledger import SqlLedger
 from dispatcher.errors import DispatcherError
 from tests.fakes.ledger_samples import StillClock
 
+STATEMENTS = {"execute", "executemany", "commit", "close"}
 TOUCHING = {"open", "close", "unlink", "rename", "fsync", "flock"}
+EITHER = STATEMENTS | TOUCHING
 
 
 def touches(called: Any) -> bool:
     """Whether a call may change the disk: a statement, or a file by its name."""
+    if called.__name__ not in EITHER:
+        return False
     owner = getattr(called, "__self__", None)
     if isinstance(owner, (sqlite3.Connection, sqlite3.Cursor)):
-        return called.__name__ in {"execute", "executemany", "commit", "close"}
+        return called.__name__ in STATEMENTS
     return getattr(owner, "__name__", "") == "posix" and called.__name__ in TOUCHING
 
 
@@ -47,6 +53,11 @@ def make_and_die(directory: Path, at: int) -> None:
 
 
 def main(parent: Path) -> None:
+    # One that lives, and leaves behind what is loaded and compiled on the way: else each
+    # child does that anew, which takes longer than its ledger.
+    with tempfile.TemporaryDirectory() as aside:
+        SqlLedger(f"sqlite:///{aside}/l.sqlite3", clock=StillClock()).close()
+    gc.freeze()  # a collection in a child would copy all memory that it shares with us
     for at in itertools.count():
         directory = parent / f"{at:04}"
         directory.mkdir()
