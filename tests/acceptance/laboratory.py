@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from tests.servers.dovecot import Bal
 
 PROGRAM = (sys.executable, "-m", "dispatcher")
 DEADLINE = 60.0
+_REST = 2.0  # seconds between two looks at a condition, at most
 # The scenes are of a fixed day: tests that are not about deletion must not meet it.
 _LONG = "negative: 10 years, positive: 10 years, other: 10 years, unreadable: 10 years"
 
@@ -219,11 +221,19 @@ def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> tupl
 
 
 def until(condition: Callable[[], bool], what: str, *, deadline: float = 120.0) -> None:
-    """Wait on a condition."""
+    """Wait on a condition.
+
+    A look that starts a program takes a second of the processor from what is waited for: the
+    next one comes after as long a rest.
+    """
     end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {deadline:g} s"
-        time.sleep(0.05)  # noqa: TID251 - between two looks at a condition with a deadline
+    while True:
+        began = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        assert now < end, f"{what}: not within {deadline:g} s"
+        threading.Event().wait(min(max(0.05, now - began), _REST))
 
 
 def _faketime() -> str:

@@ -82,11 +82,12 @@ def delivered(laboratory: Laboratory, expected: int) -> None:
     """Return once the service has delivered so many certificates."""
     what = f"{expected} certificates on paper"
     # The command costs a second of work: asked once the ledger's file says the same.
-    until(lambda: _recorded(laboratory) >= expected, what, deadline=DEADLINE)
+    until(lambda: recorded(laboratory) >= expected, what, deadline=DEADLINE)
     assert laboratory.status()["balance"]["delivered"] >= expected
 
 
-def _recorded(laboratory: Laboratory) -> int:
+def recorded(laboratory: Laboratory) -> int:
+    """Return how many certificates the ledger's file says are delivered."""
     if not laboratory.ledger.exists():
         return 0
     address = f"file:{laboratory.ledger}?mode=ro"

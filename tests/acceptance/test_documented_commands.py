@@ -25,7 +25,7 @@ import pytest
 from dispatcher.simulator import region, scenario
 from dispatcher.simulator.embedded import PASSWORD, EmbeddedServers
 from tests.acceptance.laboratory import PROGRAM, Laboratory, until
-from tests.acceptance.printers import Printers
+from tests.acceptance.printers import Printers, recorded
 from tests.acceptance.privacy import Secrets
 from tests.architecture.generate import ROOT
 from tests.architecture.texts import blocks, documents, name_of
@@ -311,7 +311,7 @@ sites:
 
 def _is_ready(laboratory: Laboratory) -> bool:
     _, numbers = laboratory.once()
-    return numbers["pending"] == 4 and laboratory.status()["balance"]["delivered"] == 4
+    return numbers["pending"] == 4 and recorded(laboratory) == 4
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
