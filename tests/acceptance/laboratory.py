@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -10,11 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
+
+from dispatcher.cli import main
 from dispatcher.simulator.scenario import SITES
 from tests.servers.dovecot import Bal
 
@@ -191,7 +195,7 @@ sites:
         found = {}
         for path in self.folder(site).iterdir():
             if not path.name.startswith("."):
-                with suppress(FileNotFoundError):
+                with contextlib.suppress(FileNotFoundError):
                     found[path.name] = path.read_bytes()
         return found
 
@@ -203,13 +207,35 @@ sites:
         return {site: sorted(self.files(site).values()) for site in SITES}
 
     def assert_closed(self) -> None:
-        """Check that every received message is accounted for, in a state of the contract."""
-        found = self.status()
+        """Check that every received message is accounted for, in a state of the contract.
+
+        After each test, and so without a process of its own.
+        """
+        ended = command("status", "--json", "--config", str(self.config))
+        self._logs.write(ended.err.encode())
+        self._logs.flush()
+        assert ended.out, ended.err
+        found = ended.document
         assert found["difference"] == 0
         numbers = found["balance"]
         assert numbers["received"] == sum(
             numbers[state] for state in ("delivered", "held", "pending", "duplicate", "expired")
         )
+
+
+def command(*words: str) -> Ended:
+    """Run a command in this process: each of another one takes a second to begin."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["sidep-dispatcher", *words])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main.main()
+            except SystemExit as end:
+                status = int(end.code or 0)
+            else:
+                status = 0
+    return Ended(status, out.getvalue(), err.getvalue())
 
 
 def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> tuple[int, float]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import imaplib
-import io
 import json
 import re
 import signal
@@ -18,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.cli import main, relay
+from dispatcher.cli import relay
 from dispatcher.cli.rehearsal_views import ADVICE
 from dispatcher.core.certificate import HoldReason
 from dispatcher.simulator import faults, region
 from dispatcher.simulator.embedded import PASSWORD, EmbeddedServers
-from tests.acceptance.laboratory import DEADLINE, PROGRAM, Ended
+from tests.acceptance.laboratory import DEADLINE, PROGRAM, Ended, command
 
 EVERYBODY = ("--without-contact", "100", "--ej", region.LEGAL_BODY)
 
@@ -46,21 +44,6 @@ class Bench:
             session.login(bal, PASSWORD)
             _, counts = session.select(readonly=True)
             return int(counts[0] or b"0")
-
-
-def command(*words: str) -> Ended:
-    """Run a command in this process: each of another one takes a second to begin."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["sidep-dispatcher", *words])
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                main.main()
-            except SystemExit as end:
-                status = int(end.code or 0)
-            else:
-                status = 0
-    return Ended(status, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
