@@ -42,10 +42,7 @@ class Secrets:
         """Return the secrets that a text holds, as they are or escaped for JSON."""
         low = text.casefold()
         return {
-            secret
-            for secret in self._texts
-            if re.search(rf"(?<!\w){re.escape(secret.casefold())}(?!\w)", low)
-            or re.search(rf"(?<!\w){re.escape(json.dumps(secret.casefold())[1:-1])}(?!\w)", low)
+            secret for secret in self._texts if any(_is_in(low, one) for one in _as(secret))
         }
 
     def assert_nowhere(self) -> None:
@@ -55,3 +52,15 @@ class Secrets:
             found = self.found_in(text)
             assert not found, f"{path.name} holds {len(found)} of the patients' texts"
             assert "log_was_redacted" not in text, f"{path.name}: the log's guard had to act"
+
+
+def _as(secret: str) -> set[str]:
+    """Return a secret as a text may hold it: mostly the same twice."""
+    folded = secret.casefold()
+    return {folded, json.dumps(folded)[1:-1]}
+
+
+def _is_in(low: str, secret: str) -> bool:
+    # The plain search finds next to nothing and is some thirty times as fast: there are
+    # thousands of texts, and megabytes of logs.
+    return secret in low and bool(re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", low))
