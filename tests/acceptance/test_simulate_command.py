@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -312,6 +313,8 @@ def assert_the_printed_command_agrees(
         arrived = found["received"] - before["received"] == sent["balance"]["received"]
         if arrived and not found["pending"]:
             break
+        # Each look takes from the service that is waited for.
+        threading.Event().wait(0.5)
     for name in ("received", "delivered", "held", "duplicate"):
         assert found[name] - before[name] == sent["balance"][name], name
 
