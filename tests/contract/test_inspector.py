@@ -712,7 +712,7 @@ def test_the_child_has_limits_and_knows_nothing_of_ours(
         os.set_inheritable(file.fileno(), True)
         of(inspector, SOUND, ("Dupont", "Zoé"))
     proc = Path(f"/proc/{child(inspector)}")
-    assert proc.joinpath("environ").read_bytes() == b"MALLOC_MMAP_THRESHOLD_=65536\0"
+    assert proc.joinpath("environ").read_bytes() == b"MALLOC_MMAP_THRESHOLD_=1048576\0"
     assert not [
         word for word in (b"Dupont", b"Zo") if word in proc.joinpath("cmdline").read_bytes()
     ]

@@ -187,7 +187,7 @@ def test_the_child_knows_nothing_and_is_bound(beside: ReadBeside) -> None:
     read(beside, THREE[0])
     pid = _pid(beside)
     environ = Path(f"/proc/{pid}/environ").read_bytes()
-    assert environ == b"MALLOC_MMAP_THRESHOLD_=65536\0"
+    assert environ == b"MALLOC_MMAP_THRESHOLD_=1048576\0"
     assert resource.prlimit(pid, resource.RLIMIT_AS) == (512 << 20, 512 << 20)
     assert resource.prlimit(pid, resource.RLIMIT_FSIZE) == (0, 0)
     assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)

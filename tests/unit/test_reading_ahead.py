@@ -17,7 +17,7 @@ from tests.fakes.memory_inspector import MemoryInspector
 from tests.fakes.memory_mailbox import MemoryMailbox
 from tests.fakes.office import Office, certificates
 
-BATCH = 32
+BATCH = 16
 
 
 class Watched(MemoryInspector):
