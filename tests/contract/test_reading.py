@@ -212,6 +212,24 @@ def test_the_child_and_its_own_end_when_it_is_closed_and_when_its_parent_dies() 
     beside.close()
 
 
+def test_closing_does_not_wait_for_ever_for_a_batch() -> None:
+    """A service that is told to stop has to stop."""
+    beside = ReadBeside()
+    read(beside, THREE[0])
+    pid = _pid(beside)
+    os.kill(pid, signal.SIGSTOP)
+    asked = threading.Thread(target=read, args=(beside, THREE[1]))
+    asked.start()
+    _until(beside._lock.locked)
+    began = time.monotonic()
+    beside.close()
+    assert time.monotonic() - began < 10
+    os.kill(pid, signal.SIGCONT)
+    asked.join()
+    beside.close()
+    assert not _lives(pid)
+
+
 def test_what_a_reader_beside_says_of_a_death_holds_nothing_of_the_message() -> None:
     with closing(ReadBeside()) as beside:
         (found,) = beside.read([VAST], SENDERS, ask_names=False)

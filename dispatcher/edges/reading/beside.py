@@ -16,7 +16,8 @@ from dispatcher.ports import BroughtDown, ReadMessage
 _TIMES: Final = 3
 # How much of an answer is read at once.
 _PIECE: Final = 1 << 20
-# How long `close` waits for the child and its own to end by themselves, in seconds.
+# How long `close` waits for a batch to be read, and then for the child and its own to end by
+# themselves, in seconds.
 _PATIENCE: Final = 5.0
 
 
@@ -68,9 +69,16 @@ class ReadBeside:
             return tuple(self._alone(raw, senders, ask_names=ask_names) for raw in raws)
 
     def close(self) -> None:
-        """End the child; a later question starts a new one."""
-        with self._lock:
+        """End the child; a later question starts a new one.
+
+        One that is still at work after a while is left: it ends with this process.
+        """
+        if not self._lock.acquire(timeout=_PATIENCE):
+            return
+        try:
             self._child.end(patience=_PATIENCE)
+        finally:
+            self._lock.release()
 
     def _alone(
         self, raw: bytes, senders: frozenset[str], *, ask_names: bool
