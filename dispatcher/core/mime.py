@@ -102,9 +102,14 @@ def header_fields(raw: bytes) -> tuple[tuple[str, bytes], ...]:
 
 
 def header_part(raw: bytes) -> bytes:
-    """Return the bytes of the header with the empty line that ends it, within HEADER_LIMIT."""
-    _, body = _header_end(raw, 0, HEADER_LIMIT) or (0, HEADER_LIMIT)
-    return raw[:body]
+    """Return the bytes of the header with the empty line that ends it, within HEADER_LIMIT.
+
+    Line ends that are all bare CR count as line ends; see `message`.
+    """
+    header = raw[:HEADER_LIMIT]
+    header = header if b"\n" in header else header.replace(b"\r", b"\n")
+    _, body = _header_end(header, 0, HEADER_LIMIT) or (0, HEADER_LIMIT)
+    return header[:body]
 
 
 def message(raw: bytes) -> Entity:

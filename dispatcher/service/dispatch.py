@@ -205,14 +205,9 @@ class Dispatch:
             if event.became is DeliveryState.DELIVERING
         }
 
-    def deliver(
-        self, jobs: Sequence[Job], meanwhile: Callable[[], None] | None = None
-    ) -> list[Entry]:
-        """Make deliveries whose intent is recorded; return the messages as they are now.
-
-        `meanwhile` is called once they have begun, if there are any; see `Lanes.run`.
-        """
-        return self._run(jobs, _deliver, self._delivered, meanwhile)
+    def deliver(self, jobs: Sequence[Job]) -> list[Entry]:
+        """Make deliveries whose intent is recorded; return the messages as they are now."""
+        return self._run(jobs, _deliver, self._delivered)
 
     def settle(self, jobs: Sequence[Job]) -> list[Entry]:
         """Find out what became of deliveries in doubt; return the messages as they are now."""
@@ -248,7 +243,6 @@ class Dispatch:
         jobs: Sequence[Job],
         act: Act,
         record: Record,
-        meanwhile: Callable[[], None] | None = None,
     ) -> list[Entry]:
         by_lane: dict[Lane, list[Job]] = defaultdict(list)
         for job in jobs:
@@ -256,8 +250,7 @@ class Dispatch:
         work = {lane: self._work(lane, mine, act) for lane, mine in by_lane.items()}
         self._under_way.update({lane: (mine, record) for lane, mine in by_lane.items()})
         try:
-            ended = self._lanes.run(work, meanwhile)
-            return [entry for group in ended for entry in self._record(group)]
+            return [entry for group in self._lanes.run(work) for entry in self._record(group)]
         finally:
             self._forget_unbegun(by_lane)
 

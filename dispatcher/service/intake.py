@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import structlog
 
@@ -17,7 +17,7 @@ from dispatcher.core.ledger import DeliveryState, Entry, Identity, NewDelivery, 
 from dispatcher.core.message import MessageRef
 from dispatcher.core.retention import Doubt, term_of
 from dispatcher.core.routing import Kind
-from dispatcher.errors import DispatcherError
+from dispatcher.errors import DispatcherError, InvariantBroken
 from dispatcher.ports import Fetched, Mailbox, Question, Writer
 from dispatcher.service.assess import (
     Assessment,
@@ -33,6 +33,8 @@ from dispatcher.service.text_check import TextCheck, warn_of
 from dispatcher.service.whereabouts import Whereabouts
 
 _log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 # Messages read, recorded and delivered together: one commit before, one after. More at a time
 # are no quicker and cost memory, four batches at once: one more fetched, one more read, and the
@@ -58,29 +60,37 @@ class _Batch:
     to_check: list[tuple[str, Question]] = field(default_factory=list)
 
 
-class _Reading(threading.Thread):
-    """Messages that are read in a thread of their own."""
+class _Beside(threading.Thread, Generic[T]):
+    """Work that is done in a thread of its own while others go on."""
 
-    def __init__(
-        self, chunk: Sequence[Fetched], read: Callable[[], tuple[Assessment, ...]]
-    ) -> None:
-        super().__init__(name="reading", daemon=True)
-        self.chunk = chunk
-        self.found: tuple[Assessment, ...] = ()
+    def __init__(self, name: str, work: Callable[[], T]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._work = work
+        self._result: T | None = None
         self.error: BaseException | None = None
-        self._read = read
+        self.start()
 
     def run(self) -> None:
-        """Read them; never raises."""
+        """Do it; never raises."""
         try:
-            self.found = self._read()
+            self._result = self._work()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self.error = error
         finally:
-            del self._read  # with it the messages, which nobody needs any more
+            del self._work  # with it what it worked on, which nobody needs any more
+
+    def result(self) -> T | None:
+        """Return what came of it, once it is done; None: it failed, see `error`."""
+        self.join()
+        return self._result
 
 
-_Read = tuple[Sequence[Fetched], tuple[Assessment, ...], Callable[[], None] | None]
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Messages that are being read."""
+
+    chunk: Sequence[Fetched]
+    thread: _Beside[tuple[Assessment, ...]]
 
 
 class _Line:
@@ -96,30 +106,40 @@ class _Line:
     ) -> None:
         self._chunks = chunks
         self._opened = opened
-        self._fetched: Sequence[Fetched] | None = None
-        self._trouble: DispatcherError | None = None
+        self._fetching: _Beside[Sequence[Fetched] | None] | None = None
 
-    def fetch(self) -> None:
-        """Fetch the next batch, if none lies here. What goes wrong is kept for `end`."""
-        if self._fetched is not None or self._trouble is not None:
-            return
-        try:
-            chunk = next(self._chunks, None)
-            if chunk is not None:
-                self._opened(chunk)
-            self._fetched = chunk
-        except DispatcherError as error:
-            self._trouble = error
+    def begin(self) -> None:
+        """Begin to fetch the next batch, if none lies here.
+
+        The mailbox is the fetching thread's then, until `wait` returns. What goes wrong is
+        kept for `end`.
+        """
+        if self._fetching is None:
+            self._fetching = _Beside("fetching", self._fetch)
+
+    def wait(self) -> None:
+        """Return when nothing is being fetched any more."""
+        if self._fetching is not None:
+            self._fetching.join()
 
     def next(self) -> Sequence[Fetched] | None:
-        """Return the batch that was fetched; None: there is none."""
-        chunk, self._fetched = self._fetched, None
-        return chunk
+        """Return the next batch; None: there is none, or see `end`."""
+        self.begin()
+        found = None if self._fetching is None else self._fetching.result()
+        if found is not None:
+            self._fetching = None
+        return found
 
     def end(self) -> None:
         """Raise what went wrong, when everything before it was taken."""
-        if self._trouble is not None:
-            raise self._trouble
+        if self._fetching is not None and self._fetching.error is not None:
+            raise self._fetching.error
+
+    def _fetch(self) -> Sequence[Fetched] | None:
+        chunk = next(self._chunks, None)
+        if chunk is not None:
+            self._opened(chunk)
+        return chunk
 
 
 class Intake:
@@ -175,9 +195,9 @@ class Intake:
         seen: set[int] = set()
         chunks = _chunks(self._mailbox.fetch(uids), together)
         with closing(self._readings(chunks, ahead=together > 1)) as readings:
-            for chunk, found, meanwhile in readings:
+            for chunk, found, line in readings:
                 seen.update(fetched.uid for fetched in chunk)
-                yield self._take_in(chunk, found, identities, meanwhile)
+                yield self._take_in(chunk, found, identities, line)
         unsent = [uid for uid in uids if uid not in seen]
         oversize = [uid for uid in unsent if self._mailbox.too_large(uid)]
         for uid in oversize:
@@ -188,31 +208,27 @@ class Intake:
 
     def _readings(
         self, chunks: Iterator[Sequence[Fetched]], *, ahead: bool
-    ) -> Generator[_Read, None, None]:
-        """Yield messages with what was read in them, and what to do while they are delivered.
+    ) -> Generator[tuple[Sequence[Fetched], tuple[Assessment, ...], _Line | None], None, None]:
+        """Yield messages with what was read in them, and the line that others come by.
 
         `ahead`: the next ones are read while the caller takes these in, and those after them
-        are fetched meanwhile. What goes wrong with them is raised only when those before
+        may be fetched meanwhile. What goes wrong with them is raised only when those before
         were taken.
         """
         line = _Line(chunks, self._open)
-        line.fetch()
         reading = self._reading(line.next())
-        while reading is not None:
-            found = self._found(reading)
-            following = None
-            if ahead:
-                line.fetch()
-                following = self._reading(line.next())
-            try:
-                yield reading.chunk, found, line.fetch if ahead else None
-            finally:
-                if following is not None:
-                    following.join()
-            if not ahead:
-                line.fetch()
-                following = self._reading(line.next())
-            reading = following
+        try:
+            while reading is not None:
+                found = self._found(reading)
+                following = self._reading(line.next()) if ahead else None
+                try:
+                    yield reading.chunk, found, line if ahead else None
+                finally:
+                    if following is not None:
+                        following.thread.join()
+                reading = following if ahead else self._reading(line.next())
+        finally:
+            line.wait()
         line.end()
 
     def _open(self, chunk: Sequence[Fetched]) -> None:
@@ -230,29 +246,28 @@ class Intake:
         raws = [fetched.raw for fetched in chunk]
         # What they are read from is not needed any more once they are.
         bare = [replace(fetched, raw=b"") for fetched in chunk]
-        reading = _Reading(bare, partial(assess, raws, self._desk.reader, leave_text=True))
-        reading.start()
-        return reading
+        work = partial(assess, raws, self._desk.reader, leave_text=True)
+        return _Reading(bare, _Beside("reading", work))
 
     def _found(self, reading: _Reading) -> tuple[Assessment, ...]:
         """Return what was read, once it was."""
-        reading.join()
-        if reading.error is None:
-            return reading.found
-        if not isinstance(reading.error, DispatcherError):
+        found, error = reading.thread.result(), reading.thread.error
+        if error is None and found is not None:
+            return found
+        if not isinstance(error, DispatcherError):
             # Not a helper that does not answer: the messages' doing.
             refs = [self._whereabouts.ref(fetched.uid) for fetched in reading.chunk]
             self._begun.update((ref, self._begun[ref] + 1) for ref in refs)
-        raise reading.error
+        raise error or InvariantBroken("nothing was read, and nothing went wrong")
 
     def _take_in(
         self,
         chunk: Sequence[Fetched],
         assessments: Sequence[Assessment],
         identities: Mapping[int, Identity],
-        meanwhile: Callable[[], None] | None,
+        line: _Line | None,
     ) -> list[Entry]:
-        """Record what was read and make its deliveries; see `Dispatch.deliver`."""
+        """Record what was read and make its deliveries. `line` fetches others meanwhile."""
         refs = [self._whereabouts.ref(fetched.uid) for fetched in chunk]
         with self._desk.ledger.writing() as writer:
             batch = self._batch(assessments)
@@ -266,7 +281,14 @@ class Intake:
             self._begun.pop(ref, None)
         self._whereabouts.noted({f.uid: identities[f.uid] for f in chunk})
         self._report(batch)
-        done = {entry.id: entry for entry in self._dispatch.deliver(batch.jobs, meanwhile)}
+        if line is not None:
+            line.begin()
+        try:
+            # In another thread, so that no server keeps a receipt from being recorded.
+            done = {entry.id: entry for entry in self._dispatch.deliver(batch.jobs)}
+        finally:
+            if line is not None:
+                line.wait()
         self._text_check.begin(batch.to_check)
         return [done.get(entry.id, entry) for entry in batch.entries]
 

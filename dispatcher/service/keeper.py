@@ -21,8 +21,8 @@ from dispatcher.service.pulse import Pulses, Stuck
 
 _log = structlog.get_logger(__name__)
 
-# The longest step that is legal (seconds): a FETCH may take 300, a chunk of documents that
-# each use up their reader's time some 200. Under a supervisor its own patience counts.
+# The longest step that is legal (seconds): a FETCH may take 300, a batch of documents that
+# each use up their reader's time some 100. Under a supervisor its own patience counts.
 _STEP: Final = 480.0
 # Looks in that time, and the longest time between two (seconds).
 _LOOKS: Final = 8

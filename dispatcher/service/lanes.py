@@ -41,7 +41,7 @@ class Lanes(Generic[T]):
     it is handed out by a later call. Used by one thread; the work runs in others.
     """
 
-    def __init__(self, clock: Clock, *, patience: float = 2.0, width: int = 32) -> None:
+    def __init__(self, clock: Clock, *, patience: float = 2.0, width: int = 16) -> None:
         self._clock = clock
         self._patience = patience
         self._width = width
@@ -58,14 +58,11 @@ class Lanes(Generic[T]):
         """Whether nothing is under way."""
         return not self._busy
 
-    def run(
-        self, work: Mapping[Lane, Callable[[], T]], meanwhile: Callable[[], None] | None = None
-    ) -> Iterator[list[Ended[T]]]:
+    def run(self, work: Mapping[Lane, Callable[[], T]]) -> Iterator[list[Ended[T]]]:
         """Run the work; yield what ended, in groups, until all ended or patience is over.
 
         A group is what ended without a lull, so that its receipts share a commit. What earlier
-        calls left behind is yielded too, when it ends meanwhile. `meanwhile` is called once,
-        when the work has begun; what it raises is raised, and the work goes on.
+        calls left behind is yielded too, when it ends meanwhile.
         """
         waiting = list(work.items())
         mine = set(work)
@@ -74,10 +71,6 @@ class Lanes(Generic[T]):
         while waiting or mine & self._busy:
             while waiting and len(mine & self._busy) < self._width:
                 self._start(*waiting.pop())
-            if meanwhile is not None:
-                meanwhile()
-                meanwhile = None
-                until = self._clock.monotonic() + self._patience
             left = until - self._clock.monotonic()
             fresh = self._collect(_LULL if group else max(0.0, left))
             group += fresh

@@ -19,10 +19,11 @@ import pytest
 from fpdf import FPDF
 
 from dispatcher.core.certificate import HoldReason, Inspection
+from dispatcher.edges.child.outside import cpu_seconds
 from dispatcher.edges.pdf import Limits, PdfInspector
 from dispatcher.edges.pdf.inspector import _Idle
 from dispatcher.edges.pdf.naming import names
-from dispatcher.edges.pdf.worker import Worker, _cpu_seconds
+from dispatcher.edges.pdf.worker import Worker
 from dispatcher.errors import Unavailable
 from dispatcher.ports import Inspector, Question
 from tests.contract import pdf_samples as sample
@@ -1053,10 +1054,10 @@ def test_only_a_child_that_nobody_waits_for_is_spare() -> None:
 
 
 def test_what_a_child_has_run_is_known() -> None:
-    assert _cpu_seconds(os.getpid()) == pytest.approx(time.process_time(), abs=0.1)
+    assert cpu_seconds(os.getpid()) == pytest.approx(time.process_time(), abs=0.1)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    assert _cpu_seconds(ended.pid) == math.inf
+    assert cpu_seconds(ended.pid) == math.inf
 
 
 def test_a_document_far_too_large_is_not_even_sent(

@@ -15,7 +15,7 @@ import pytest
 
 from dispatcher.core.certificate import Certificate, Foreign, Held, HoldReason, Inspection
 from dispatcher.edges.pdf import PdfInspector
-from dispatcher.edges.reading import Limits, ReadBeside, ReadHere
+from dispatcher.edges.reading import Limits, ReadBeside, ReadHere, wire
 from dispatcher.errors import Unavailable
 from dispatcher.ports import BroughtDown, MessageReader, ReadMessage
 from tests.fakes.office import SENDERS, certificates
@@ -75,6 +75,17 @@ def test_names_are_looked_for_when_they_are_asked_for(messages: MessageReader) -
     assert found.inspection == Inspection(pages=1, names_patient=True)
 
 
+def test_an_answer_that_nobody_can_read_is_a_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(_payload: bytes) -> object:
+        raise ValueError("a text of the message")
+
+    monkeypatch.setattr(wire, "read_answer", unreadable)
+    with closing(ReadBeside()) as beside:
+        (found,) = beside.read([THREE[0]], SENDERS, ask_names=False)
+        assert isinstance(found, BroughtDown)
+        assert found.because.startswith("ValueError in dispatcher.edges.reading.beside")
+
+
 def test_nothing_asked_nothing_said(messages: MessageReader) -> None:
     assert messages.read([], SENDERS, ask_names=False) == ()
 
@@ -130,7 +141,7 @@ def test_a_message_that_brings_its_reader_down_is_found_and_the_others_are_read(
 def test_a_message_that_takes_too_long_is_a_finding_of_its_own() -> None:
     with closing(ReadBeside(Limits(seconds=0.0, seconds_each=0.0))) as beside:
         (found,) = beside.read([b" " * 5_000_000], SENDERS, ask_names=False)
-        assert found == BroughtDown("it ended or did not answer in time")
+        assert found == BroughtDown("it did not answer in time")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
@@ -156,11 +167,27 @@ def test_a_child_that_is_killed_at_work_from_outside_blames_no_message() -> None
         assert reader.pid != pid
 
 
-def test_a_frozen_child_is_given_up_and_nothing_is_blamed() -> None:
+def test_a_child_that_stands_still_is_given_up_and_nothing_is_blamed() -> None:
     with closing(ReadBeside(Limits(seconds=1.0))) as beside:
         read(beside, THREE[0])
         os.kill(_pid(beside), signal.SIGSTOP)
-        assert len(read(beside, THREE[1])) == 1
+        assert len(read(beside, *THREE)) == 3
+
+
+def test_children_that_never_get_to_run_are_no_doing_of_a_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with closing(ReadBeside(Limits(seconds=0.2, seconds_each=0.0))) as beside:
+        start = beside._child.ready
+
+        def frozen() -> int:
+            pid = start()
+            os.kill(pid, signal.SIGSTOP)
+            return pid
+
+        monkeypatch.setattr(beside._child, "ready", frozen)
+        with pytest.raises(Unavailable, match="does not get to run"):
+            beside.read([THREE[1]], SENDERS, ask_names=False)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ import pytest
 from dispatcher.core import message
 from dispatcher.core.header import UNREADABLE_SENDER, authors, decode_words, fields, parameter
 from dispatcher.core.markup import text_of
-from dispatcher.core.mime import BEYOND_LIMITS, DEPTH_LIMIT, MESSAGE_LIMIT, PART_LIMIT
+from dispatcher.core.mime import (
+    BEYOND_LIMITS,
+    DEPTH_LIMIT,
+    MESSAGE_LIMIT,
+    PART_LIMIT,
+    header_part,
+)
 from dispatcher.core.text import decode, fold, same_name
 
 SENDER: Final = "noreply.sidep@enovacom.easycrypt.fr"
@@ -376,3 +382,17 @@ def test_more_marks_in_a_row_than_any_writing_has_are_beyond_the_limits(
 def test_marks_written_as_entities_count_too() -> None:
     raw = b"Content-Type: text/html\r\n\r\n<p>Nom : e" + b"&#769;&#790;" * 16
     assert BEYOND_LIMITS in message.read(raw).oddities
+
+
+@pytest.mark.parametrize(
+    ("raw", "header"),
+    [
+        (b"A: b\r\nC: d\r\n\r\nbody", b"A: b\r\nC: d\r\n\r\n"),
+        (b"A: b\n\nbody", b"A: b\n\n"),
+        (b"A: b\r\rbody", b"A: b\n\n"),
+        (b"A: b", b"A: b"),
+        (b"x" * 2_000_000, b"x" * 1_000_000),
+    ],
+)
+def test_a_header_ends_with_its_empty_line(raw: bytes, header: bytes) -> None:
+    assert header_part(raw) == header

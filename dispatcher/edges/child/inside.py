@@ -17,8 +17,8 @@ from dispatcher.edges.child import pipes
 _PIECE: Final = 1 << 20
 
 
-def begin(memory: int, *, files: int) -> None:
-    """Bind this process, and say that it can be asked. What is loaded by now stays.
+def bind(memory: int, *, files: int) -> None:
+    """Bind this process.
 
     `memory` is the most address space in bytes, `files` the most open files.
     """
@@ -31,6 +31,10 @@ def begin(memory: int, *, files: int) -> None:
         (resource.RLIMIT_NOFILE, files),
     ):
         resource.setrlimit(what, (limit, limit))
+
+
+def ready() -> None:
+    """Say that this process can be asked. What is loaded by now stays."""
     gc.freeze()
     write([pipes.READY])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import select
 import subprocess
@@ -124,13 +125,14 @@ class Child:
             raise Unavailable(f"{self._name} cannot be started", hint=hint) from error
         self._process = process
         until = time.monotonic() + self._start_time
+        word = b""
         try:
-            for pipe in (self.questions, self.answers):
-                os.set_blocking(pipe, False)
-                _widen(pipe)
-            word = read(self.answers, len(pipes.READY), lambda: until - time.monotonic())
-        except (Died, OSError) as error:
-            self.end()
+            with self.or_ended():
+                for pipe in (self.questions, self.answers):
+                    os.set_blocking(pipe, False)
+                    _widen(pipe)
+                word = read(self.answers, len(pipes.READY), lambda: until - time.monotonic())
+        except Died as error:
             raise Unavailable(f"{self._name} does not start", hint=hint) from error
         if word != pipes.READY:
             self.end()
@@ -190,3 +192,15 @@ def _widen(pipe: int) -> None:
     """Let a whole document lie in the pipe, so that writing it does not wait for the child."""
     with contextlib.suppress(OSError):  # the user may have too many such pipes (pipe(7))
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return what a process has run so far; infinite when it is no more.
+
+    The clock is the one that clock_getcpuclockid(3) names, which Python has for threads only;
+    on Linux its number is made of the process id (MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED).
+    """
+    try:
+        return time.clock_gettime(~pid << 3 | 2)
+    except OSError:
+        return math.inf

@@ -32,7 +32,8 @@ def main(memory: int, seconds: float) -> None:
 
     lower_limits()
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    inside.begin(memory, files=_FILES)
+    inside.bind(memory, files=_FILES)
+    inside.ready()
     while (received := _receive()) is not None:
         inside.allow_seconds(seconds)
         content, names, text_only = received

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import select
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dispatcher.edges.child.outside import Child, Died, Left, read_some, write
+from dispatcher.edges.child.outside import Child, Died, Left, cpu_seconds, read_some, write
 from dispatcher.edges.pdf import wire
 
 _ANSWER: Final = wire.LENGTH.size + wire.LONGEST_ANSWER
@@ -134,24 +133,12 @@ class _Patience:
         self._pid = pid
         self._seconds = seconds
         self._asked_at = time.monotonic()
-        self._used_before = _cpu_seconds(pid)
+        self._used_before = cpu_seconds(pid)
 
     def left(self) -> float:
         """Return the seconds to wait now, none or less when it is over."""
         waited = time.monotonic() - self._asked_at
         if waited < self._seconds or waited >= _STARVED * self._seconds:
             return self._seconds - waited
-        ran = _cpu_seconds(self._pid) - self._used_before
+        ran = cpu_seconds(self._pid) - self._used_before
         return _AGAIN if ran < _RAN * self._seconds else 0.0
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return what a process has run so far.
-
-    The clock is the one that clock_getcpuclockid(3) names, which Python has for threads only;
-    on Linux its number is made of the process id (MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED).
-    """
-    try:
-        return time.clock_gettime(~pid << 3 | 2)
-    except OSError:
-        return math.inf

@@ -30,10 +30,11 @@ def main(memory: int, seconds: float, seconds_each: float) -> None:
     inside.ignore_signals()
     inspector = PdfInspector()
     reader = ReadHere(inspector)
-    inside.begin(memory, files=_FILES)
+    inside.bind(memory, files=_FILES)
     try:
         with contextlib.suppress(Unavailable):  # said when a document needs it
             inspector.inspect([Question(b"")])
+        inside.ready()
         while (received := _receive()) is not None:
             words, raws = received
             inside.allow_seconds(seconds + seconds_each * len(raws))
