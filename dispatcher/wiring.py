@@ -32,8 +32,9 @@ from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox, Proxy, try_files
 from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of, set_aside
 from dispatcher.edges.memory import give_back_large_pieces
-from dispatcher.edges.pdf import PdfInspector
-from dispatcher.edges.reading import ReadBeside, ReadHere
+from dispatcher.edges.pdf.inspector import PdfInspector
+from dispatcher.edges.reading.beside import ReadBeside
+from dispatcher.edges.reading.here import ReadHere
 from dispatcher.edges.shelf import FileShelf
 from dispatcher.edges.smtp import SmtpAccount, SmtpAlerts
 from dispatcher.edges.systemd import SystemdNotifier

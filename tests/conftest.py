@@ -19,6 +19,40 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+# What takes a minute and more, mostly in waiting: begun last, each would be waited for alone.
+_LONGEST = (
+    "test_every_command_of_a_document_does_what_it_says[README.md]",
+    "test_whoever_is_killed_no_delivery_has_two_jobs_and_none_is_forgotten",
+    "test_what_is_held_is_told_once_over_a_restart_and_then_its_recovery",
+    "test_killed_at_random_moments_every_certificate_lies_once_in_its_folder",
+    "test_killed_in_a_purge_everything_due_goes_once_and_nothing_else",
+    "test_what_the_simulator_sent_is_what_the_dispatcher_accounts_for",
+    "test_readiness_follows_the_mail_server_and_life_does_not",
+    "test_200_certificates_end_printed_waiting_or_held_as_the_rules_say",
+    "test_a_rehearsal_ends_as_meant_stays_open_and_ends_cleanly",
+    "test_each_day_of_a_year_nothing_is_too_old_and_nothing_young_is_missing",
+)
+# How many processes share the tests (Makefile), each beginning with a part of the list.
+_AT_ONCE = 3
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have each process begin with some of the tests that take longest."""
+    longest = sorted(
+        (item for item in items if item.name in _LONGEST),
+        key=lambda item: _LONGEST.index(item.name),
+    )
+    others = [item for item in items if item.name not in _LONGEST]
+    part = len(items) // _AT_ONCE
+    items.clear()
+    for number in range(_AT_ONCE):
+        mine = longest[number::_AT_ONCE]
+        count = max(0, part - len(mine))
+        items += mine + others[:count]
+        del others[:count]
+    items += others
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Name what failed once more, a line each, as the very last words of a run.
 

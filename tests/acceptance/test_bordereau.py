@@ -22,8 +22,8 @@ from dispatcher.edges.folder import MountTables, SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox
 from dispatcher.edges.ledger import SqlLedger
 from dispatcher.edges.paper import PdfPaper
-from dispatcher.edges.pdf import PdfInspector
-from dispatcher.edges.reading import ReadHere
+from dispatcher.edges.pdf.inspector import PdfInspector
+from dispatcher.edges.reading.here import ReadHere
 from dispatcher.ports import Destination, Paper
 from dispatcher.service.bordereau import bordereau, send
 from dispatcher.service.desk import Desk, Policy, Reader

@@ -20,10 +20,9 @@ from fpdf import FPDF
 
 from dispatcher.core.certificate import HoldReason, Inspection
 from dispatcher.edges.child.outside import cpu_seconds
-from dispatcher.edges.pdf import Limits, PdfInspector
-from dispatcher.edges.pdf.inspector import _Idle
+from dispatcher.edges.pdf.inspector import PdfInspector, _Idle
 from dispatcher.edges.pdf.naming import names
-from dispatcher.edges.pdf.worker import Worker
+from dispatcher.edges.pdf.worker import Limits, Worker
 from dispatcher.errors import Unavailable
 from dispatcher.ports import Inspector, Question
 from tests.contract import pdf_samples as sample
@@ -767,7 +766,7 @@ def test_the_signals_that_end_the_service_leave_the_child_to_its_parent(
 def test_the_child_ends_when_its_parent_is_killed() -> None:
     script = (
         "import os, signal\n"
-        "from dispatcher.edges.pdf import PdfInspector\n"
+        "from dispatcher.edges.pdf.inspector import PdfInspector\n"
         "from dispatcher.ports import Question\n"
         "inspector = PdfInspector()\n"
         "inspector.inspect([Question(b'')])\n"

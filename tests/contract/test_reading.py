@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from dispatcher.core.certificate import Certificate, Foreign, Held, HoldReason, Inspection
-from dispatcher.edges.pdf import PdfInspector
-from dispatcher.edges.reading import Limits, ReadBeside, ReadHere, wire
+from dispatcher.edges.pdf.inspector import PdfInspector
+from dispatcher.edges.reading import wire
+from dispatcher.edges.reading.beside import Limits, ReadBeside
+from dispatcher.edges.reading.here import ReadHere
 from dispatcher.errors import Unavailable
 from dispatcher.ports import BroughtDown, MessageReader, ReadMessage
 from tests.fakes.office import SENDERS, certificates

@@ -10,7 +10,7 @@ from functools import cache
 from dispatcher.core.certificate import PdfText
 from dispatcher.core.finess import FinessET
 from dispatcher.core.routing import Kind, Rules, Site, Target
-from dispatcher.edges.reading import ReadHere
+from dispatcher.edges.reading.here import ReadHere
 from dispatcher.ports import (
     BroughtDown,
     Destination,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dispatcher.edges.child import inside
-from dispatcher.edges.pdf import PdfInspector
+from dispatcher.edges.pdf.inspector import PdfInspector
 from dispatcher.edges.reading import wire
 from dispatcher.edges.reading.here import ReadHere
 from dispatcher.errors import Unavailable, place_of
