@@ -18,6 +18,7 @@ import structlog
 
 from dispatcher import settings as settings_file
 from dispatcher.core.bordereau import Bordereau
+from dispatcher.core.certificate import PdfText
 from dispatcher.core.finess import FinessET
 from dispatcher.core.judging import Limits
 from dispatcher.core.routing import Kind, Printing, Rules, Target
@@ -210,8 +211,10 @@ def open_inspector() -> Iterator[PdfInspector]:
 
 
 @contextmanager
-def _read_beside() -> Iterator[ReadBeside]:
-    messages = ReadBeside()
+def _read_beside(chosen: Configuration) -> Iterator[ReadBeside]:
+    # The text costs more than all else; where it must be read before, nothing reads it after.
+    before = chosen.settings.pdf_text is PdfText.REQUIRE
+    messages = ReadBeside(pdf_readers=2 if before else 1)
     try:
         yield messages
     finally:
@@ -262,7 +265,7 @@ def open_desk(
     with (
         open_ledger(chosen) as ledger,
         open_inspector() as inspector,
-        _read_beside() as messages,
+        _read_beside(chosen) as messages,
         _printing(chosen) as server,
         _remembering(server, in_force, begin=serving),
     ):

@@ -259,6 +259,15 @@ def test_closing_does_not_wait_for_ever_for_a_batch() -> None:
     assert not _lives(pid)
 
 
+def test_as_many_pdf_readers_work_as_are_wanted() -> None:
+    with closing(ReadBeside(pdf_readers=2)) as beside:
+        found = read(beside, *THREE, ask_names=True)
+        assert [one.inspection for one in found] == [
+            Inspection(pages=1, names_patient=True)
+        ] * 3
+        assert len(_family(_pid(beside))) == 3
+
+
 def test_what_a_reader_beside_says_of_a_death_holds_nothing_of_the_message() -> None:
     with closing(ReadBeside()) as beside:
         (found,) = beside.read([VAST], SENDERS, ask_names=False)

@@ -57,11 +57,21 @@ class _Late(Died):
 
 
 class ReadBeside:
-    """See `dispatcher.ports.MessageReader`. Safe to share between threads, which wait."""
+    """See `dispatcher.ports.MessageReader`. Safe to share between threads, which wait.
 
-    def __init__(self, limits: Limits | None = None, *, interpreter: str | None = None) -> None:
+    `pdf_readers` is how many children of the child inspect documents at once.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        pdf_readers: int = 1,
+        interpreter: str | None = None,
+    ) -> None:
         self._limits = limits or Limits()
-        numbers = (self._limits.memory, self._limits.seconds, self._limits.seconds_each)
+        limits = self._limits
+        numbers = (limits.memory, limits.seconds, limits.seconds_each, pdf_readers)
         self._child = Child(
             "dispatcher.edges.reading.child",
             tuple(map(str, numbers)),

@@ -21,19 +21,19 @@ from dispatcher.ports import Question
 _FILES: Final = 64
 
 
-def main(memory: int, seconds: float, seconds_each: float) -> None:
+def main(memory: int, seconds: float, seconds_each: float, pdf_readers: int) -> None:
     """Answer until the parent closes the pipe or dies.
 
     `memory` is the most address space in bytes; `seconds`, and `seconds_each` for each of
     its messages, is the CPU time that a batch may use.
     """
     inside.ignore_signals()
-    inspector = PdfInspector()
+    inspector = PdfInspector(pdf_readers)
     reader = ReadHere(inspector)
     inside.bind(memory, files=_FILES)
     try:
         with contextlib.suppress(Unavailable):  # said when a document needs it
-            inspector.inspect([Question(b"")])
+            inspector.inspect([Question(b"")] * pdf_readers)
         inside.ready()
         while (received := _receive()) is not None:
             words, raws = received
@@ -79,4 +79,4 @@ def _receive() -> tuple[wire.Words, list[bytes]] | None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))
+    main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))
