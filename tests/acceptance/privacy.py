@@ -57,7 +57,8 @@ class Secrets:
 def _as(secret: str) -> set[str]:
     """Return a secret as a text may hold it: mostly the same twice."""
     folded = secret.casefold()
-    return {folded, json.dumps(folded)[1:-1]}
+    # A capital letter's escape is not that of the small one: É is c9, é is e9.
+    return {folded, json.dumps(folded)[1:-1], json.dumps(secret)[1:-1].casefold()}
 
 
 def _is_in(low: str, secret: str) -> bool:

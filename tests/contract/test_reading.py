@@ -15,7 +15,6 @@ import pytest
 
 from dispatcher.core.certificate import Certificate, Foreign, Held, HoldReason, Inspection
 from dispatcher.edges.pdf.inspector import PdfInspector
-from dispatcher.edges.reading import wire
 from dispatcher.edges.reading.beside import Limits, ReadBeside
 from dispatcher.edges.reading.here import ReadHere
 from dispatcher.errors import Unavailable
@@ -75,17 +74,6 @@ def test_messages_are_read_in_their_order_each_with_its_inspection(
 def test_names_are_looked_for_when_they_are_asked_for(messages: MessageReader) -> None:
     (found,) = read(messages, THREE[0], ask_names=True)
     assert found.inspection == Inspection(pages=1, names_patient=True)
-
-
-def test_an_answer_that_nobody_can_read_is_a_death(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreadable(_payload: bytes) -> object:
-        raise ValueError("a text of the message")
-
-    monkeypatch.setattr(wire, "read_answer", unreadable)
-    with closing(ReadBeside()) as beside:
-        (found,) = beside.read([THREE[0]], SENDERS, ask_names=False)
-        assert isinstance(found, BroughtDown)
-        assert found.because.startswith("ValueError in dispatcher.edges.reading.beside")
 
 
 def test_nothing_asked_nothing_said(messages: MessageReader) -> None:
@@ -176,20 +164,43 @@ def test_a_child_that_stands_still_is_given_up_and_nothing_is_blamed() -> None:
         assert len(read(beside, *THREE)) == 3
 
 
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Callable[[str, Limits | None], ReadBeside]:
+    """Return what makes a reader whose child is a shell: it says it is ready, and does this."""
+
+    def make(script: str, limits: Limits | None) -> ReadBeside:
+        program = tmp_path / "python"
+        program.write_text(f"#!/bin/sh\nprintf ready\n{script}\n", encoding="ascii")
+        program.chmod(0o755)
+        return ReadBeside(limits, interpreter=str(program))
+
+    return make
+
+
 def test_children_that_never_get_to_run_are_no_doing_of_a_message(
-    monkeypatch: pytest.MonkeyPatch,
+    stand_in: Callable[[str, Limits | None], ReadBeside],
 ) -> None:
-    with closing(ReadBeside(Limits(seconds=0.2, seconds_each=0.0))) as beside:
-        start = beside._child.ready
+    limits = Limits(seconds=0.2, seconds_each=0.0)
+    with (
+        closing(stand_in("kill -STOP $$", limits)) as beside,
+        pytest.raises(Unavailable, match="does not get to run"),
+    ):
+        beside.read([THREE[1]], SENDERS, ask_names=False)
 
-        def frozen() -> int:
-            pid = start()
-            os.kill(pid, signal.SIGSTOP)
-            return pid
 
-        monkeypatch.setattr(beside._child, "ready", frozen)
-        with pytest.raises(Unavailable, match="does not get to run"):
-            beside.read([THREE[1]], SENDERS, ask_names=False)
+@pytest.mark.parametrize(
+    "answer",
+    ["\\000\\000\\000\\000\\000\\000\\000\\005hello", "\\000\\000"],
+    ids=["nonsense", "cut"],
+)
+def test_an_answer_that_nobody_can_read_is_a_death(
+    answer: str, stand_in: Callable[[str, Limits | None], ReadBeside]
+) -> None:
+    script = f"head -c 1 >/dev/null; printf '{answer}'; exec >&-; cat >/dev/null"
+    with closing(stand_in(script, None)) as beside:
+        (found,) = beside.read([THREE[0]], SENDERS, ask_names=False)
+        assert isinstance(found, BroughtDown)
+        assert "hello" not in found.because
 
 
 @pytest.mark.parametrize(
