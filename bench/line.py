@@ -55,17 +55,28 @@ class _Way:
             threading.Thread(target=work, daemon=True).start()
 
     def _take_in(self, rate: float, passed: Passed, *, up: bool) -> None:
-        free_at = 0.0
+        free_at = time.monotonic()
         with contextlib.suppress(OSError):
-            while chunk := self._source.recv(_CHUNK):
+            while True:
+                chunk, waited = self._next()
+                if not chunk:
+                    break
                 now = time.monotonic()
-                # The line is busy with one chunk after the other; then each travels on.
-                free_at = max(now, free_at) + (len(chunk) / rate if rate else 0.0)
+                # The line is busy with one chunk after the other; then each travels on. What
+                # waited for it goes without a gap, however late this thread is.
+                begins = free_at if waited and rate else max(now, free_at)
+                free_at = begins + (len(chunk) / rate if rate else 0.0)
                 _count(passed, chunk, up=up)
                 self._under_way.put((free_at + self._delay, chunk))
                 if free_at - now > _SOON:
                     _pause(free_at - now)
         self._under_way.put((0.0, b""))
+
+    def _next(self) -> tuple[bytes, bool]:
+        """Return what comes next, and whether it lay there already."""
+        with contextlib.suppress(BlockingIOError):
+            return self._source.recv(_CHUNK, socket.MSG_DONTWAIT), True
+        return self._source.recv(_CHUNK), False
 
     def _give_out(self) -> None:
         with contextlib.suppress(OSError):
@@ -151,6 +162,32 @@ def line(port: int, *, round_trip: float = 0.0, bits: float = 0.0) -> Iterator[L
             yield Line(process, process.stdout, process.stdin)
         finally:
             process.kill()
+
+
+def bare(*, round_trip: float, bits: float, size: int) -> float:
+    """Return the part of `bits` a second that a bare stream of `size` bytes gets of a line.
+
+    1.0 but for what the clock is late: so much of the line can be had.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def send() -> None:
+            stream, _ = server.accept()
+            with stream:
+                stream.recv(1)
+                stream.sendall(b"-" * size)
+
+        threading.Thread(target=send, daemon=True).start()
+        with (
+            line(server.getsockname()[1], round_trip=round_trip, bits=bits) as way,
+            socket.create_connection(("127.0.0.1", way.port)) as stream,
+        ):
+            began = time.monotonic()
+            stream.sendall(b"?")
+            got = 0
+            while chunk := stream.recv(_CHUNK):
+                got += len(chunk)
+            return got / (time.monotonic() - began - round_trip) / (bits / 8)
 
 
 if __name__ == "__main__":

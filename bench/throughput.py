@@ -18,13 +18,14 @@ from typing import Any, Final
 
 from bench.ground import Ground, RoomyDovecot, directory, fill, unmark
 from bench.letters import DOCUMENT_BYTES, letters, sites
-from bench.line import line
+from bench.line import bare, line
 from bench.results import Result, Series, at_least
 from bench.serving import compiled
 from tests.servers.dovecot import Bal
 
 _MILLISECONDS: Final = 1000
 _HUNDRED_MBIT: Final = 100e6
+_BARE: Final = 25_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,8 @@ def measured_narrow(
 ) -> Result:
     """Measure at 30 ms and 100 Mbit/s; `size` is the mean of a message on the wire."""
     way = WAYS["100mbit"]
+    round_trip = way.round_trip / _MILLISECONDS
+    stream = [bare(round_trip=round_trip, bits=way.bits, size=_BARE) for _ in range(repeats)]
     with directory() as top:
         found = race(
             bal, at, top, way=way, settings=("off",), repeats=repeats, rivals=("bulk",)
@@ -182,6 +185,7 @@ def measured_narrow(
     off, bulk = rates(found["off"]), rates(found["bulk"])
     series = (
         Series("what the line allows", "messages/s", (allowed,)),
+        Series("a bare stream / line", "×", tuple(stream)),
         Series("program, pdf_text: off", "messages/s", tuple(off)),
         Series("bulk script, nothing flushed or checked", "messages/s", tuple(bulk)),
         at_least("off / line", "×", [one / allowed for one in off], 0.9),
