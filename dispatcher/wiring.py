@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from dispatcher.edges.clock import SystemClock
 from dispatcher.edges.cups import CupsQueue, CupsServer, Vigil
 from dispatcher.edges.folder import SiteFolder
 from dispatcher.edges.imap import Account, ImapMailbox, Proxy, try_files
-from dispatcher.edges.ledger import DaemonLock, SqlLedger, path_of, set_aside
+from dispatcher.edges.ledger import DaemonLock, Mounts, SqlLedger, path_of, set_aside
 from dispatcher.edges.memory import give_back_large_pieces
 from dispatcher.edges.pdf.inspector import PdfInspector
 from dispatcher.edges.reading.beside import ReadBeside
@@ -482,7 +481,8 @@ class Destinations:
         self._rules = rules
         self._server = server
         self._queues: dict[tuple[str, Printing], CupsQueue] = {}
-        self._memory = _Mounts(ledger)
+        self._folders: dict[str, SiteFolder] = {}
+        self._memory = Mounts(ledger)
 
     def find(self, site: FinessET, name: str, rules: str = "") -> Destination | None:
         """See `service.desk.FindDestination`."""
@@ -513,9 +513,15 @@ class Destinations:
             return self._queue(target.place, printing)
         if target.kind is not Kind.FOLDER:
             return None
-        return SiteFolder(
-            Path(target.place), secret=self._ledger.secret, remembered_mount=self._memory
-        )
+        return self._folder(target.place)
+
+    def _folder(self, place: str) -> SiteFolder:
+        found = self._folders.get(place)
+        if found is None:
+            found = self._folders[place] = SiteFolder(
+                Path(place), secret=self._ledger.secret, remembered_mount=self._memory
+            )
+        return found
 
     def _queue(self, name: str, printing: Printing) -> CupsQueue:
         """Return the one object for a queue: it remembers how its jobs went on."""
@@ -526,7 +532,7 @@ class Destinations:
 @contextmanager
 def open_for_check(chosen: Configuration, ledger: SqlLedger | None) -> Iterator[LookAt]:
     """Yield what finds a target's destination for a look; it cannot be delivered to."""
-    memory = None if ledger is None else _Mounts(ledger)
+    memory = None if ledger is None else Mounts(ledger)
     with _printing(chosen) as server:
 
         def look_at(target: Target) -> Destination:
@@ -535,36 +541,6 @@ def open_for_check(chosen: Configuration, ledger: SqlLedger | None) -> Iterator[
             return SiteFolder(Path(target.place), secret=b"", remembered_mount=memory)
 
         yield look_at
-
-
-class _Mounts:
-    """Remembers in the ledger on which mount each site folder lay (see the folder edge).
-
-    Only the program that holds the daemon's lock writes there, so what was read or written
-    once need not be asked for again. Folders that come at the same time share a commit.
-    """
-
-    def __init__(self, ledger: SqlLedger) -> None:
-        self._ledger = ledger
-        self._known: dict[str, str | None] = {}
-        self._waiting: dict[str, str] = {}
-        self._writing = threading.Lock()
-
-    def get(self, path: str) -> str | None:
-        if path not in self._known:
-            self._known.setdefault(path, self._ledger.mount_of(path))
-        return self._known[path]
-
-    def set(self, path: str, mount_point: str) -> None:
-        self._waiting[path] = mount_point
-        with self._writing:
-            if self._known.get(path) == mount_point:
-                return  # another one, which came first, wrote this one too
-            together = {**self._waiting, path: mount_point}
-            self._ledger.remember_mounts(together)
-            self._known.update(together)
-            for written in together:
-                self._waiting.pop(written, None)
 
 
 def try_mailbox_files(chosen: Configuration) -> Iterator[Finding]:

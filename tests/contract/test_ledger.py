@@ -579,10 +579,10 @@ def test_the_last_good_check_of_a_mailbox_is_remembered(ledger: AnyLedger) -> No
 
 
 def test_the_mount_of_a_folder_is_remembered(ledger: AnyLedger) -> None:
-    assert ledger.mount_of("/srv/sidep/gare") is None
+    assert ledger.mounts() == {}
     for mount_point in ("/srv", "/srv/sidep", "/srv/sidep"):
         ledger.remember_mounts({"/srv/sidep/gare": mount_point, "/srv/other": "/"})
-    assert ledger.mount_of("/srv/sidep/gare") == "/srv/sidep"
+    assert ledger.mounts() == {"/srv/sidep/gare": "/srv/sidep", "/srv/other": "/"}
 
 
 def test_the_balance_counts_every_message_in_one_state(ledger: AnyLedger) -> None:

@@ -721,8 +721,8 @@ class MemoryLedger:
         self.read_by_others -= 1
         return False
 
-    def mount_of(self, path: str) -> str | None:
-        return self.book.mounts.get(path)
+    def mounts(self) -> Mapping[str, str]:
+        return dict(self.book.mounts)
 
     def remember_mounts(self, mount_points: Mapping[str, str]) -> None:
         with self.writing() as writer:

@@ -33,6 +33,7 @@ class Listing:
 
     def __init__(self, folder: OpenFolder) -> None:
         self._folder = folder
+        self._possible: dict[str, tuple[tuple[str, str], ...]] = {}
 
     @cached_property
     def _all(self) -> list[str]:
@@ -60,7 +61,7 @@ class Listing:
 
         The folder is listed only when the document is not under its plain name.
         """
-        plain = next(candidates(order.document.name, order.document.sha256))
+        plain, _ = self._candidates(order)[0]
         if self._folder.holds(plain, order.document.content):
             return plain
         return self.listed(order)
@@ -68,16 +69,16 @@ class Listing:
     def listed(self, order: Order) -> str | None:
         """As `holding`, of what was in the folder when it was listed or was added since."""
         content = order.document.content
-        for candidate in candidates(order.document.name, order.document.sha256):
-            for name in self._names.get(folded(candidate), ()):
+        for _, fold in self._candidates(order):
+            for name in self._names.get(fold, ()):
                 if self._folder.holds(name, content):
                     return name
         return None
 
     def free(self, order: Order) -> str:
         """Return the first name that nothing has. Raises Refused, OSError."""
-        for candidate in candidates(order.document.name, order.document.sha256):
-            taken = self._names.get(folded(candidate), ())
+        for candidate, fold in self._candidates(order):
+            taken = self._names.get(fold, ())
             if not taken:
                 return candidate
             if any(self._is_symlink(name) for name in taken):
@@ -86,6 +87,14 @@ class Listing:
                     hint="Find out who put it into the folder, and remove it.",
                 )
         raise Refused("every name of the document is taken", hint="Look into the folder.")
+
+    def _candidates(self, order: Order) -> tuple[tuple[str, str], ...]:
+        """Return the names that an order's document may bear, each with what stands for it."""
+        found = self._possible.get(order.id)
+        if found is None:
+            names = candidates(order.document.name, order.document.sha256)
+            found = self._possible[order.id] = tuple((name, folded(name)) for name in names)
+        return found
 
     def _is_symlink(self, name: str) -> bool:
         found = self._folder.look(name)
@@ -263,6 +272,8 @@ def in_threads(job: Callable[[T], R], items: Sequence[T]) -> list[R]:
     The threads are daemons: one that hangs on a dead share must not keep the program from
     ending, as those of concurrent.futures would.
     """
+    if len(items) == 1:
+        return [job(items[0])]
     results: dict[int, R] = {}
     left: queue.SimpleQueue[tuple[int, T]] = queue.SimpleQueue()
     for numbered in enumerate(items):
@@ -274,7 +285,7 @@ def in_threads(job: Callable[[T], R], items: Sequence[T]) -> list[R]:
                 at, item = left.get_nowait()
                 results[at] = job(item)
 
-    # The caller's own thread works too, so that a single document needs no other.
+    # The caller's own thread works too.
     helpers = [
         threading.Thread(target=work, name="folder-write", daemon=True)
         for _ in range(min(_THREADS, len(items)) - 1)

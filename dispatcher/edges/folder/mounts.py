@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -44,19 +45,11 @@ class MountTables:
 
     def above(self, directory: str) -> str:
         """Return the mount point that a real path lies under. Raises Unavailable."""
-        return max(
-            (point for point in self._mounted() if _covers(point, directory)),
-            key=len,
-            default="/",
-        )
+        return max(_covering(self._mounted(), directory), key=len, default="/")
 
     def missing_above(self, *directories: str) -> str | None:
         """Return a mount point at or above these that should be mounted and is not."""
-        wanted = [
-            point
-            for point in self._wanted()
-            if any(_covers(point, directory) for directory in directories)
-        ]
+        wanted = _covering(self._wanted(), *directories)
         if not wanted:
             return None
         mounted = set(self._mounted())
@@ -128,6 +121,15 @@ def ensure_mounted(
             hint="Mount it again; if it was given up for good, choose another folder.",
         )
     return now
+
+
+# Asked four times a document, of tables that hardly ever change.
+@lru_cache(maxsize=2_048)
+def _covering(points: Points, *directories: str) -> Points:
+    """Return those points that one of the directories lies under."""
+    return tuple(
+        point for point in points if any(_covers(point, directory) for directory in directories)
+    )
 
 
 def _covers(point: str, path: str) -> bool:

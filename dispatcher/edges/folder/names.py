@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import re
@@ -93,7 +92,7 @@ def reference_of(secret: bytes, name: str) -> str:
 
     Keyed, so that nobody can check a guessed patient against the ledger.
     """
-    return hmac.new(secret, os.fsencode(name), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(secret, os.fsencode(name), "sha256").hex()[:32]
 
 
 def part_name(order_id: str) -> str:

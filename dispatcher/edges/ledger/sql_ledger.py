@@ -46,12 +46,18 @@ from dispatcher.edges.ledger.schema import (
     PLACE,
     REFUSAL,
 )
+from dispatcher.edges.ledger.statements import Prepared
 from dispatcher.edges.ledger.writer import SqlWriter
 from dispatcher.errors import ConfigInvalid, DispatcherError, InvariantBroken, NotNow
 from dispatcher.ports import Alike, Clock
 
 _BUSY_TIMEOUT: Final = 10.0  # seconds
 _DECISION: Final = audit.What.DECISION.value
+_MOUNTED: Final = Prepared(
+    upsert(MOUNT).on_conflict_do_update(
+        index_elements=["path"], set_={"mount_point": upsert(MOUNT).excluded.mount_point}
+    )
+)
 
 
 class SqlLedger:
@@ -175,13 +181,9 @@ class SqlLedger:
 
     def remember_mounts(self, mount_points: Mapping[str, str]) -> None:
         """Record which mount each folder, by its path, was on when last known to be good."""
-        new = upsert(MOUNT)
-        kept = new.on_conflict_do_update(
-            index_elements=["path"], set_={"mount_point": new.excluded.mount_point}
-        )
         lines = [{"path": path, "mount_point": at} for path, at in mount_points.items()]
         with self._transaction() as connection:
-            connection.execute(kept, lines)
+            _MOUNTED.run(connection, lines)
 
     def suspicion(self) -> Suspicion | None:
         """Return why this ledger is not the one that worked here last, None where it may be.
@@ -440,12 +442,10 @@ class SqlLedger:
             found = connection.execute(query).scalar()
         return None if found is None else str(found)
 
-    def mount_of(self, path: str) -> str | None:
-        """Return the mount point recorded for a folder, or None."""
-        query = select(MOUNT.c.mount_point).where(MOUNT.c.path == path)
+    def mounts(self) -> Mapping[str, str]:
+        """Return the mount point recorded for each folder, by the folder's path."""
         with self._reading() as connection:
-            found = connection.execute(query).scalar()
-        return None if found is None else str(found)
+            return dict(connection.execute(select(MOUNT.c.path, MOUNT.c.mount_point)).all())
 
 
 def _is_large(log: Path) -> bool:
