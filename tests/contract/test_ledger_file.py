@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sqlite3
 import stat
@@ -651,3 +652,28 @@ def test_a_held_reason_survives(path: Path) -> None:
         entry = writer.receive(held(1, reason=HoldReason.SITE_UNKNOWN))
     with opened(path) as ledger:
         assert ledger.entry(entry.id) == entry
+
+
+def test_what_root_makes_belongs_to_whom_the_directory_does(path: Path) -> None:
+    somebody = (4242, 4343) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(path.parent, *somebody)
+    with DaemonLock(f"sqlite:///{path}", clock=StillClock()), opened(path) as ledger:
+        ledger.vouch()
+        with ledger.writing() as writer:
+            writer.receive(held(1))
+        files = {file.name: file.stat() for file in path.parent.iterdir()}
+    assert {name: (file.st_uid, file.st_gid) for name, file in files.items()} == dict.fromkeys(
+        files, somebody
+    )
+    assert len(files) == 5  # the ledger, its log and index, the lock, the mark
+
+
+def test_a_lock_that_is_there_already_keeps_its_owner(path: Path) -> None:
+    lock = DaemonLock(f"sqlite:///{path}", clock=StillClock())
+    lock.path.touch(0o600)
+    before = lock.path.stat()
+    if os.geteuid() == 0:
+        os.chown(path.parent, 4242, 4343)
+    with lock:
+        after = lock.path.stat()
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)

@@ -23,6 +23,7 @@ from dispatcher.edges.ledger.database import (
     writing_engine,
 )
 from dispatcher.edges.ledger.guards import guards
+from dispatcher.edges.ledger.owner import give_to_owner
 from dispatcher.edges.ledger.schema import ENTRY, META, REVISIONS
 from dispatcher.errors import ConfigInvalid, NotNow
 
@@ -77,6 +78,7 @@ def _grow(unborn: Path, busy_timeout: float) -> None:
     flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(unborn, flags, 0o600)
     try:
+        give_to_owner(descriptor, unborn.parent)
         engine = writing_engine(unborn, busy_timeout)
         try:
             # With a rollback journal, as every new file has, COMMIT tells of a full disk;

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from dispatcher.edges.ledger.database import path_of
 from dispatcher.edges.ledger.mark import MarkFile, lock_path
+from dispatcher.edges.ledger.owner import give_to_owner
 from dispatcher.errors import ConfigInvalid, NotNow
 from dispatcher.ports import Clock
 
@@ -95,9 +97,13 @@ class DaemonLock:
             raise ConfigInvalid(
                 (f"ledger: {self._path.parent} is not a directory; make it, with mode 0700",)
             )
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            return os.open(self._path, flags, 0o600)
+            with suppress(FileExistsError):  # another process was quicker
+                descriptor = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+                give_to_owner(descriptor, self._path.parent)
+                return descriptor
+            return os.open(self._path, flags)
         except OSError as error:
             raise NotNow(
                 f"the daemon's lock cannot be opened: {error.strerror}",

@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from dispatcher.edges.ledger.owner import give_to_owner
 from dispatcher.errors import NotNow
 from dispatcher.ports import Clock
 
@@ -108,9 +109,11 @@ class MarkFile:
 
     def _make(self, line: bytes) -> None:
         unborn = self._path.with_name(self._path.name + ".new")
-        flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        unborn.unlink(missing_ok=True)  # left by one that was killed here
         descriptor = os.open(unborn, flags, 0o600)
         try:
+            give_to_owner(descriptor, unborn.parent)
             os.write(descriptor, line)
             os.fsync(descriptor)
         finally:
