@@ -6,6 +6,7 @@ import calendar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from dispatcher.core.certificate import Facts, Result
@@ -65,6 +66,13 @@ class Why(Enum):
     UNDER_WAY = "under-way"  # nobody knows yet how a delivery of it ended
 
 
+_NAMES: Final = {
+    None: "unreadable",
+    Result.NEGATIVE: "negative",
+    Result.POSITIVE: "positive",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """Settings `retention`. What it says of negative and positive is the guide's, section 5."""
@@ -90,8 +98,7 @@ class Terms:
 
     def named(self, result: Result | None) -> str:
         """Return the rule for a result as people write it: `negative 72h`."""
-        names = {None: "unreadable", Result.NEGATIVE: "negative", Result.POSITIVE: "positive"}
-        return f"{names.get(result, 'other')} {told(self.of(result))}"
+        return f"{_NAMES.get(result, 'other')} {told(self.of(result))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,7 @@ class Due:
         return self.at is not None and self.at <= now
 
 
+@lru_cache(maxsize=32)
 def told(span: Span) -> str:
     """Return a span as settings write it: `72h`, `6 months`."""
     if isinstance(span, Months):
@@ -170,14 +178,14 @@ def term(entry: Entry, terms: Terms) -> Term:
     return term_of(facts, entry.received_at, terms)
 
 
-def mail_due(entry: Entry, terms: Terms) -> Due:
-    """Return when the mail of a message is to go.
+def mail_due(entry: Entry, terms: Terms, *, found: Term | None = None) -> Due:
+    """Return when the mail of a message is to go; `found` is its term, where it is known.
 
     At the term; a late one as soon as it is delivered (issue of the law: the mail is the
     copy that nobody reads). Undelivered ones by the setting, never before somebody was
     warned. Never while a delivery is under way.
     """
-    found = term(entry, terms)
+    found = found or term(entry, terms)
     if any(delivery.state in UNDER_WAY for delivery in entry.deliveries):
         return Due(None, found.rule, Why.UNDER_WAY)
     if entry.state in {State.PENDING, State.HELD}:
@@ -194,12 +202,14 @@ def _undelivered(entry: Entry, found: Term, terms: Terms) -> Due:
     return _kept(entry, Due(found.at, found.rule))
 
 
-def copy_due(entry: Entry, delivery: Delivery, terms: Terms) -> Due:
-    """Return when a copy that was delivered is to go.
+def copy_due(
+    entry: Entry, delivery: Delivery, terms: Terms, *, found: Term | None = None
+) -> Due:
+    """Return when a copy that was delivered is to go; `found` as for `mail_due`.
 
     At the term, or `site_copy_grace` after a delivery that was made when it had passed.
     """
-    found = term(entry, terms)
+    found = found or term(entry, terms)
     made_at = delivery.made_at or entry.received_at
     if made_at < found.at:
         return _kept(entry, Due(found.at, found.rule))

@@ -80,8 +80,8 @@ def items(entries: Iterable[Entry], terms: Terms) -> Iterator[Item]:
 def _existing(entry: Entry, terms: Terms) -> Iterator[Item]:
     term = retention.term(entry, terms)
     if entry.removal is None:
-        yield Item(entry, What.MAIL, retention.mail_due(entry, terms), term)
+        yield Item(entry, What.MAIL, retention.mail_due(entry, terms, found=term), term)
     for delivery in entry.deliveries:
         if delivery.lies_there:
-            due = retention.copy_due(entry, delivery, terms)
+            due = retention.copy_due(entry, delivery, terms, found=term)
             yield Item(entry, What.COPY, due, term, delivery)
