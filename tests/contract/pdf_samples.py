@@ -105,6 +105,34 @@ def packed(bodies: dict[int, bytes], extra: bytes = b"") -> bytes:
     return bytes(out + b"startxref\n%d\n%%%%EOF\n" % at)
 
 
+def hybrid(hidden: bytes, *, catalog: bytes, before: int = 0) -> bytes:
+    """Return a hybrid file (ISO 32000-1, 7.5.8.4) with object 6 in a stream of its own.
+
+    The table calls that stream, 7, free; its `/XRefStm` lists both. `before` is the kind of
+    the entry before that of 6: one that nobody knows ends pypdf's reading of the list.
+    """
+    out = bytearray(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
+    offsets = {}
+    for number, body in {**objects(catalog=catalog), 7: object_stream({6: hidden})}.items():
+        offsets[number] = len(out)
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    entries = ((1, offsets[7], 0), (1, len(out), 0), (before, 0, 0), (2, 7, 0))
+    rows = b"".join(
+        kind.to_bytes(1, "big") + one.to_bytes(4, "big") + two.to_bytes(1, "big")
+        for kind, one, two in entries
+    )
+    head = b"/Type /XRef /Root 1 0 R /Size 10 /W [1 4 1] /Index [7 2 9 1 6 1]"
+    listed = len(out)
+    out += b"8 0 obj\n%s\nendobj\n" % stream(rows, head)
+    at = len(out)
+    out += b"xref\n0 10\n0000000000 65535 f \n"
+    for number in range(1, 10):
+        used = number in offsets and number != 7
+        out += b"%010d 00000 %s \n" % (offsets[number] if used else 0, b"n" if used else b"f")
+    out += b"trailer\n<< /Size 10 /Root 1 0 R /XRefStm %d >>\n" % listed
+    return bytes(out + b"startxref\n%d\n%%%%EOF\n" % at)
+
+
 def object_stream(plain: dict[int, bytes]) -> bytes:
     """Return a compressed stream of objects."""
     head, data = b"", b""

@@ -268,6 +268,7 @@ def test_an_encrypted_document_is_held_even_when_it_opens(
 # --- active content ----------------------------------------------------------------------
 
 JS = b"<< /S /JavaScript /JS (app.alert\\(1\\)) >>"
+NAMED_SCRIPT = b"<< /JavaScript << /Names [(a) %s] >> >>" % JS
 URI = b"<< /S /URI /URI (https://sante.example) >>"
 LINK = b"/Annots [<< /Type /Annot /Subtype /Link /Rect [0 0 9 9] %s >>]"
 EMBEDDED = {
@@ -357,6 +358,18 @@ def hidden_in_streams(*, catalog: bytes, more: dict[int, bytes] | None = None) -
                 str(SOUND.index(b"xref\n0") + 36).encode() + b"\n%%EOF",
             ),
             id="in an object that no table lists",
+        ),
+        pytest.param(
+            sample.hybrid(NAMED_SCRIPT, catalog=b"/Names 6 0 R", before=5),
+            id="in a stream that the table calls free",
+        ),
+        pytest.param(
+            sample.hybrid(
+                b"<< /EmbeddedFiles << /Names [(a) << /F (a) /EF << /F 4 0 R >> >>] >> >>",
+                catalog=b"/Names 6 0 R",
+                before=5,
+            ),
+            id="a file in a stream that the table calls free",
         ),
         pytest.param(sample.pdf(page=LINK % b"/A << /S /Launch /F (a.exe) >>"), id="launch"),
         pytest.param(sample.pdf(page=LINK % b"/A << /S /GoToR /F (b.pdf) >>"), id="other file"),

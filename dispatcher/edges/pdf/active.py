@@ -171,18 +171,25 @@ class _Search:
 
     def _listed(self) -> Iterator[object]:
         yield self._reader.trailer
-        references = [
-            (number, generation)
-            for generation, entries in self._reader.xref.items()
-            for number in entries
-            if not self._reader.xref_free_entry.get(generation, {}).get(number, False)
-        ]
+        references = [(number, generation) for number, generation, _ in self._in_use()]
         references += [(number, 0) for number in self._reader.xref_objStm]
         if len(references) > MOST_OBJECTS:
             raise TooMuch
         for number, generation in references:
             if not self._skip(number, generation):
                 yield IndirectObject(number, generation, self._reader).get_object()
+
+    def _in_use(self) -> Iterator[tuple[int, int, int]]:
+        """Yield number, generation and place of each object that no table calls free.
+
+        In a hybrid file (ISO 32000-1, 7.5.8.4) a table calls free what its `/XRefStm` calls in
+        use: such an object is not listed, so it is looked at like any other that is not.
+        """
+        for generation, entries in self._reader.xref.items():
+            free = self._reader.xref_free_entry.get(generation, {})
+            for number, at in entries.items():
+                if not free.get(number, False):
+                    yield number, generation, at
 
     def _skip(self, number: int, generation: int) -> bool:
         """Return whether the object is plain and still unread. Notes where a plain one is."""
@@ -204,7 +211,7 @@ class _Search:
     def _unlisted(self) -> Iterator[object]:
         if len(_ANY_WORD.findall(self._raw)) == len(self._words):
             return  # each heading in the file is that of a listed object
-        listed = {at for entries in self._reader.xref.values() for at in entries.values()}
+        listed = {at for _, _, at in self._in_use()}
         stream = io.BytesIO(self._raw)
         for count, (begin, end) in enumerate(headings(self._raw)):
             if count > MOST_OBJECTS:
