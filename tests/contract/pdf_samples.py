@@ -105,18 +105,18 @@ def packed(bodies: dict[int, bytes], extra: bytes = b"") -> bytes:
     return bytes(out + b"startxref\n%d\n%%%%EOF\n" % at)
 
 
-def hybrid(hidden: bytes, *, catalog: bytes, before: int = 0) -> bytes:
+def hybrid(hidden: bytes, *, catalog: bytes) -> bytes:
     """Return a hybrid file (ISO 32000-1, 7.5.8.4) with object 6 in a stream of its own.
 
-    The table calls that stream, 7, free; its `/XRefStm` lists both. `before` is the kind of
-    the entry before that of 6: one that nobody knows ends pypdf's reading of the list.
+    The table calls that stream, 7, free; its `/XRefStm` lists both. An entry of a kind that
+    nobody knows, before that of 6, ends pypdf's reading of the list.
     """
     out = bytearray(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
     offsets = {}
     for number, body in {**objects(catalog=catalog), 7: object_stream({6: hidden})}.items():
         offsets[number] = len(out)
         out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    entries = ((1, offsets[7], 0), (1, len(out), 0), (before, 0, 0), (2, 7, 0))
+    entries = ((1, offsets[7], 0), (1, len(out), 0), (5, 0, 0), (2, 7, 0))
     rows = b"".join(
         kind.to_bytes(1, "big") + one.to_bytes(4, "big") + two.to_bytes(1, "big")
         for kind, one, two in entries
