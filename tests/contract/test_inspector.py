@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -879,6 +880,179 @@ def test_several_threads_may_ask_at_once(fresh: Callable[..., PdfInspector]) -> 
     assert [[one.problem for one in answer] for answer in answers] == [
         [None, NOT_A_PDF] * 10
     ] * 4
+
+
+# --- a child that is killed ----------------------------------------------------------------
+
+# Sound, and takes far longer than the start of a child: each of these objects is looked for.
+LONG = sample.pdf(more={n: b"<< /OpenAction %d 0 R >>" % (n + 9_000) for n in range(9, 2_009)})
+# So that a machine of any speed reads it in its time.
+PATIENT = Limits(wall_time=30.0)
+
+
+@contextmanager
+def killing(inspector: PdfInspector, times: int) -> Iterator[list[int]]:
+    """Kill so many children from outside, each in the midst of a long document."""
+    inspector.inspect([Question(b"")] * len(inspector._workers))
+    begun = max(cpu_seconds(worker.pid or 0) for worker in inspector._workers)
+    killed: list[int] = []
+    done = threading.Event()
+
+    def kill() -> None:
+        while not done.wait(0.001) and len(killed) < times:
+            for pid in {worker.pid for worker in inspector._workers} - {None, *killed}:
+                if pid is not None and 3 * begun < cpu_seconds(pid) < math.inf:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield killed
+    finally:
+        done.set()
+        killer.join()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_child_that_is_killed_once_costs_no_document_anything(
+    workers: int, fresh: Callable[..., PdfInspector]
+) -> None:
+    inspector = fresh(workers, limits=PATIENT)
+    with killing(inspector, 1) as killed:
+        found = inspector.inspect([Question(c) for c in (SOUND, LONG, b"GIF", sample.paged(2))])
+    assert len(killed) == 1
+    assert [one.problem for one in found] == [None, None, NOT_A_PDF, None]
+    assert [one.pages for one in found] == [1, 1, None, 2]
+    assert len(inspector._idle._workers) == workers
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_document_over_which_a_second_child_is_killed_is_the_only_one_held(
+    workers: int, fresh: Callable[..., PdfInspector]
+) -> None:
+    inspector = fresh(workers, limits=PATIENT)
+    with killing(inspector, 9) as killed:
+        found = inspector.inspect([Question(c) for c in (SOUND, LONG, b"GIF", sample.paged(2))])
+    assert len(killed) == 2
+    assert [one.problem for one in found] == [None, UNREADABLE, NOT_A_PDF, None]
+    assert [one.pages for one in found] == [1, None, None, 2]
+    assert len(inspector._idle._workers) == workers
+
+
+def test_each_document_has_a_death_of_its_own(fresh: Callable[..., PdfInspector]) -> None:
+    inspector = fresh(limits=PATIENT)
+    killed = set()
+
+    def questions() -> Iterator[Question]:
+        for _ in range(3):
+            yield Question(LONG, ("Dupont", "Zoé"))
+            pid = child(inspector)  # it has just been asked
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+
+    assert inspector.inspect(questions()) == (Inspection(pages=1, names_patient=True),) * 3
+    assert len(killed) == 3
+
+
+def test_the_text_alone_is_asked_again_as_it_was(fresh: Callable[..., PdfInspector]) -> None:
+    inspector = fresh()
+    of(inspector, SOUND)
+    pid = child(inspector)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)  # so that it is still at work when it is killed
+
+    def questions() -> Iterator[Question]:
+        yield Question(SOUND, ("Dupont", "Zoé"), text_only=True)
+        os.kill(pid, signal.SIGKILL)
+
+    assert inspector.inspect(questions()) == (Inspection(names_patient=True),)
+
+
+@pytest.fixture
+def first_child(
+    tmp_path: Path, fresh: Callable[..., PdfInspector], impostor: Callable[[str], str]
+) -> Callable[..., PdfInspector]:
+    """Return what makes an inspector whose first children do as told, and the others work."""
+
+    def make(*scripts: str) -> PdfInspector:
+        turns = "".join(f"{n}) {script};;\n" for n, script in enumerate(scripts, 1))
+        starts = tmp_path / "starts"
+        count = f"echo >> {starts}\n"
+        case = f"case $(($(wc -l < {starts}))) in\n{turns}esac\n"
+        program = impostor(f'{count}{case}exec {sys.executable} "$@"\n')
+        return fresh(interpreter=program, limits=Limits(wall_time=0.7))
+
+    return make
+
+
+def starts(tmp_path: Path) -> int:
+    return len((tmp_path / "starts").read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param("head -c 1 >/dev/null; kill -KILL $$", id="at work"),
+        pytest.param("head -c 2000000 >/dev/null; kill -KILL $$", id="half of it handed over"),
+        pytest.param("exec <&-; kill -KILL $$", id="before it took anything"),
+    ],
+)
+def test_a_large_document_is_handed_over_once_more(
+    script: str, first_child: Callable[..., PdfInspector], tmp_path: Path
+) -> None:
+    large = sample.pdf(content=bytes(3 << 20))
+    assert of(first_child(f"printf ready; {script}"), large) == Inspection(pages=1)
+    assert starts(tmp_path) == 2
+
+
+def test_a_second_death_is_a_second_death_wherever_the_first_was(
+    first_child: Callable[..., PdfInspector], tmp_path: Path
+) -> None:
+    large = sample.pdf(content=bytes(3 << 20))
+    inspector = first_child(
+        *(
+            f"printf ready; head -c {n} >/dev/null; kill -KILL $$"
+            for n in (2_000_000, len(large))
+        )
+    )
+    assert of(inspector, large).problem is UNREADABLE
+    assert starts(tmp_path) == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "asked"),
+    [
+        pytest.param("head -c 1 >/dev/null; kill -KILL $$", 2, id="is killed"),
+        pytest.param("head -c 1 >/dev/null; kill -SEGV $$", 2, id="crashes"),
+        pytest.param("head -c 1 >/dev/null; exit 1", 2, id="ends"),
+        pytest.param("cat >/dev/null", 1, id="says nothing in its time"),
+        pytest.param("printf '\\000\\000\\000\\002{}'; cat >/dev/null", 1, id="talks nonsense"),
+        pytest.param(
+            'printf \'\\000\\000\\000\\016["","",1,null]\'; cat >/dev/null',
+            1,
+            id="invents a reason",
+        ),
+    ],
+)
+def test_only_a_child_that_ended_gets_a_successor_and_only_one(
+    script: str, asked: int, first_child: Callable[..., PdfInspector], tmp_path: Path
+) -> None:
+    inspector = first_child(*[f"printf ready; {script}"] * asked)
+    assert of(inspector, SOUND).problem is UNREADABLE
+    assert starts(tmp_path) == asked
+    if script.startswith("head"):  # its child is gone, and the next one works
+        assert of(inspector, SOUND) == Inspection(pages=1)
+
+
+def test_a_successor_that_cannot_be_started_blames_nothing_and_is_not_lost(
+    first_child: Callable[..., PdfInspector],
+) -> None:
+    inspector = first_child("printf ready; head -c 1 >/dev/null; kill -KILL $$", "exit 1")
+    with pytest.raises(Unavailable):
+        of(inspector, SOUND)
+    assert of(inspector, SOUND) == Inspection(pages=1)
 
 
 # --- handing over and asking on -----------------------------------------------------------

@@ -157,6 +157,19 @@ def test_a_child_that_is_killed_at_work_from_outside_blames_no_message() -> None
         assert reader.pid != pid
 
 
+def test_a_pdf_reader_that_is_killed_at_work_from_outside_blames_no_message() -> None:
+    with closing(ReadBeside()) as reader:
+        read(reader, THREE[0])
+        pid, pdf_reader = _family(_pid(reader))
+        os.kill(pdf_reader, signal.SIGSTOP)  # so that it is still at work when it is killed
+        killer = threading.Timer(0.5, os.kill, (pdf_reader, signal.SIGKILL))
+        killer.start()
+        found = read(reader, *THREE)
+        killer.join()
+        assert [one.inspection for one in found] == [Inspection(pages=1)] * 3
+        assert reader.pid == pid, "its own end would have been another one's"
+
+
 def test_a_child_that_stands_still_is_given_up_and_nothing_is_blamed() -> None:
     with closing(ReadBeside(Limits(seconds=1.0))) as beside:
         read(beside, THREE[0])

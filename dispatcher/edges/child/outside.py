@@ -28,6 +28,10 @@ class Died(Exception):
     """The child ended or fell silent over a question."""
 
 
+class Ended(Died):
+    """The child ended: by what it was asked, or killed from outside."""
+
+
 class Child:
     """One child process, started when it is first needed. Not shared between threads.
 
@@ -77,13 +81,16 @@ class Child:
 
     @contextlib.contextmanager
     def or_ended(self) -> Iterator[None]:
-        """End the child unless this goes well: nothing of a question may be left in it."""
+        """End the child unless this goes well: nothing of a question may be left in it.
+
+        Raises Ended for an OSError.
+        """
         well = False
         try:
             yield
             well = True
         except OSError as error:
-            raise Died from error
+            raise Ended from error
         finally:
             if not well:
                 self.end()
@@ -146,7 +153,7 @@ def write(fd: int, parts: Sequence[bytes], left: Left) -> None:
 
 
 def read(fd: int, size: int, left: Left) -> bytes:
-    """Return exactly so many bytes; raises Died at the end of the pipe or of the time."""
+    """Return exactly so many bytes; raises Ended at the end of the pipe, Died of the time."""
     got = b""
     while len(got) < size:
         got += read_some(fd, size - len(got), left)
@@ -162,7 +169,7 @@ def read_some(fd: int, most: int, left: Left) -> bytes:
             wait(fd, select.POLLIN, left)
             continue
         if not chunk:
-            raise Died
+            raise Ended
         return chunk
 
 

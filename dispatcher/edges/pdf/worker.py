@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dispatcher.edges.child.outside import Child, Died, Left, cpu_seconds, read_some, write
+from dispatcher.edges.child.outside import (
+    Child,
+    Died,
+    Ended,
+    Left,
+    cpu_seconds,
+    read_some,
+    write,
+)
 from dispatcher.edges.pdf import wire
 
 _ANSWER: Final = wire.LENGTH.size + wire.LONGEST_ANSWER
@@ -18,6 +26,9 @@ _ANSWER: Final = wire.LENGTH.size + wire.LONGEST_ANSWER
 _RAN: Final = 0.75
 _AGAIN: Final = 0.1
 _STARVED: Final = 3
+
+# What is sent before a document, and it.
+_Question = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,8 @@ class Worker:
             interpreter=interpreter,
         )
         self._patience: _Patience | None = None
+        # What is asked, as long as a fresh child may be asked it, too.
+        self._once_more: _Question | None = None
         self._answered = 0
 
     @property
@@ -66,31 +79,36 @@ class Worker:
     ) -> None:
         """Hand a question over; `finish` must be called before the next one.
 
-        Raises Died when this document ended the child, Unavailable when none can be started.
+        A child that ends over it may have been killed from outside: a fresh one is asked once
+        more, here or in `finish`. Raises Died when that was in vain or the time is over,
+        Unavailable when none can be started.
         """
-        before = self._child.pid
-        pid = self._child.ready()
-        if pid != before:
-            self._answered = 0
-        with self._child.or_ended():
-            self._patience = _Patience(pid, self._limits.wall_time)
-            head = wire.question(len(content), names, text_only=text_only)
-            write(self._child.questions, [head, content], self.left)
+        question = (wire.question(len(content), names, text_only=text_only), content)
+        self._once_more = None
+        try:
+            self._hand_over(question)
+        except Ended:
+            self._hand_over(question)
+        else:
+            self._once_more = question
 
     def left(self) -> float:
         """Return the seconds to wait for the answer now, none or less when it is over."""
         return 0.0 if self._patience is None else self._patience.left()
 
     def finish(self) -> wire.Answer:
-        """Return the child's answer once it is there; raises Died when there will be none.
+        """Return the child's answer once it is there; raises what `begin` does.
 
         However late this is called, an answer that came counts.
         """
-        with self._child.or_ended():
-            try:
-                answer = wire.read_answer(_read_frame(self.answers, self.left))
-            except wire.Garbled as error:
-                raise Died from error
+        question, self._once_more = self._once_more, None
+        try:
+            answer = self._answer()
+        except Ended:
+            if question is None:
+                raise
+            self._hand_over(question)
+            answer = self._answer()
         self._patience = None
         self._answered += 1
         if self._answered >= self._limits.documents:
@@ -99,8 +117,24 @@ class Worker:
 
     def end(self) -> None:
         """Kill the child, if there is one. Never raises."""
-        self._patience = None
+        self._patience = self._once_more = None
         self._child.end()
+
+    def _hand_over(self, question: _Question) -> None:
+        before = self._child.pid
+        pid = self._child.ready()
+        if pid != before:
+            self._answered = 0
+        with self._child.or_ended():
+            self._patience = _Patience(pid, self._limits.wall_time)
+            write(self._child.questions, question, self.left)
+
+    def _answer(self) -> wire.Answer:
+        with self._child.or_ended():
+            try:
+                return wire.read_answer(_read_frame(self.answers, self.left))
+            except wire.Garbled as error:
+                raise Died from error
 
 
 def _read_frame(fd: int, left: Left) -> bytes:

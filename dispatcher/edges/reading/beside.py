@@ -37,9 +37,10 @@ _PATIENCE: Final = 5.0
 class Limits:
     """What a batch may cost. `seconds`, and `seconds_each` for every message in it.
 
-    A document may use up to six of its own (`dispatcher.edges.pdf.Limits`) where the
-    machine is busy, and a PDF reader that is started anew 20. `memory` is bytes and bounds
-    the child as a whole. `start_time` is how long it, and its PDF reader, may take to begin.
+    A document may use up to six of its own (`dispatcher.edges.pdf.worker.Limits`) where the
+    machine is busy, six more when its PDF reader is killed over it, and one that is started
+    anew 20. `memory` is bytes and bounds the child as a whole. `start_time` is how long it,
+    and its PDF reader, may take to begin.
     """
 
     seconds: float = 30.0
