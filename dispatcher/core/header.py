@@ -87,7 +87,9 @@ def decode_words(value: bytes) -> str:
 
 def _chunks(value: bytes) -> Iterator[_Chunk]:
     position = 0
-    for word in _WORD.finditer(value):
+    # A word that has no end would be looked for once more from each that begins.
+    last = value.rfind(b"?=") + len(b"?=")
+    for word in _WORD.finditer(value, 0, last):
         between = value[position : word.start()]
         # White space between two words belongs to neither (RFC 2047, 6.2).
         if between.strip() or (between and not position):

@@ -92,6 +92,12 @@ def test_encoded_words_are_joined_before_they_are_decoded(value: bytes, expected
     assert decode_words(value) == expected
 
 
+@pytest.mark.timeout(20)
+def test_encoded_words_without_an_end_are_soon_read() -> None:
+    text = "=?utf-8?Q? " * 200_000
+    assert decode_words(text.encode()) == text
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
