@@ -18,7 +18,7 @@ from dispatcher.core.filename import NameReading, Verdict
 from dispatcher.core.finess import FinessET
 from dispatcher.core.message import Attachment, Message
 from dispatcher.core.message import read as read_message
-from dispatcher.core.mime import BEYOND_LIMITS
+from dispatcher.core.mime import BEYOND_LIMITS, MAY_HIDE
 from dispatcher.core.subject import Fields
 from dispatcher.core.text import fold, same, squeeze
 
@@ -215,7 +215,7 @@ def read(raw: bytes, senders: frozenset[str]) -> Reading:
 
 
 def _document(found: Evidence) -> Document | None:
-    if len(found.candidates) != 1:
+    if len(found.candidates) != 1 or MAY_HIDE in found.message.oddities:
         return None
     return Document(found.name(), found.candidates[0].content)
 
@@ -260,6 +260,8 @@ def _attachment(found: Evidence) -> Iterator[_Refusal]:
             HoldReason.SEVERAL_CERTIFICATES,
             "the message has more than one PDF, or a message attached beside it",
         )
+    elif found.candidates and MAY_HIDE in found.message.oddities:
+        yield HoldReason.SEVERAL_CERTIFICATES, MAY_HIDE
     elif not found.candidates and found.message.attachments:
         yield HoldReason.NOT_A_PDF, "no attachment is a PDF by its name, type or content"
     elif not found.candidates:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -62,6 +63,8 @@ _BODY_LIMIT: Final = 250_000
 
 _PDF_MARK: Final = b"%PDF-"
 _PDF_REACH: Final = 1024  # ISO 32000-1, annex H.3, note 13
+# As it is, in base64, uuencoded.
+_PDF_MARKS: Final = (_PDF_MARK, b"JVBERi0", b")5!$1BT")
 
 _MESSAGE_ID: Final = re.compile(r"<[^<>\s]+>", re.ASCII)
 
@@ -80,6 +83,8 @@ def read(raw: bytes) -> Message:
     else:
         parts.extend(mime.leaves(top, oddities))
     leaves = list(map(_leaf, parts))
+    if _may_hide_pdf(top, leaves):
+        oddities.append(mime.MAY_HIDE)
     bodies = tuple(_text_of(leaf, oddities) for leaf in leaves if leaf.is_body)
     attachments = tuple(
         _attachment(leaf) for leaf in leaves if not leaf.is_body and _is_file(leaf)
@@ -97,6 +102,26 @@ def read(raw: bytes) -> Message:
 def shows_pdf(content: bytes) -> bool:
     """Whether some program may open it as a PDF, whatever else it is or is called."""
     return _PDF_MARK in content[:_PDF_REACH]
+
+
+def _may_hide_pdf(top: Entity, leaves: Sequence[_Leaf]) -> bool:
+    """Whether a PDF begins anywhere but at the beginning of the one attachment that shows it.
+
+    In a text, an archive, or outside all parts; where a boundary was damaged, say. Two that
+    show one are counted as two anyway.
+    """
+    shown = [leaf for leaf in leaves if leaf.shows_pdf]
+    if len(shown) != 1:
+        return False
+    part, content = shown[0].part, shown[0].content
+    places = [part.source[top.begin : part.begin], part.source[part.end :]]
+    places.extend(leaf.content for leaf in leaves if leaf is not shown[0])
+    # Base64 with another file glued to it is damaged.
+    if token(part.first("content-transfer-encoding")) != "base64":
+        places.append(content.partition(_PDF_MARK)[2])
+    # A line end between two of them, so that no mark is made.
+    whole = b"\n".join(places)
+    return any(mark in whole for mark in _PDF_MARKS)
 
 
 def message_id_digest(raw_or_header: bytes) -> str | None:
@@ -128,27 +153,28 @@ def _message_id(top: Entity) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A part with what it holds: decoded once, and asked once whether it is a body."""
+    """A part with what it holds: decoded once, and asked once what it is."""
 
     part: Entity
     content: bytes = field(repr=False)
     whole: bool
+    shows_pdf: bool
     is_body: bool
 
 
 def _leaf(part: Entity) -> _Leaf:
     content, whole = mime.content_of(part)
-    return _Leaf(part, content, whole, _is_body(part, content))
+    shown = shows_pdf(content)
+    return _Leaf(part, content, whole, shown, not shown and _is_body(part))
 
 
-def _is_body(part: Entity, content: bytes) -> bool:
-    """A text without a file name, unless it is said to be an attachment or is a PDF."""
+def _is_body(part: Entity) -> bool:
+    """A text without a file name, unless it is said to be an attachment."""
     disposition = part.first("content-disposition")
     return (
         part.content_type in {"text/plain", "text/html"}
         and token(disposition) != "attachment"
         and not parameter(disposition, "filename")
-        and not shows_pdf(content)
     )
 
 
@@ -157,7 +183,7 @@ def _is_file(leaf: _Leaf) -> bool:
     part = leaf.part
     is_inline = part.first("content-id") or token(part.first("content-disposition")) == "inline"
     is_picture = part.content_type.startswith("image/") and is_inline
-    return not is_picture or shows_pdf(leaf.content)
+    return not is_picture or leaf.shows_pdf
 
 
 def _attachment(leaf: _Leaf) -> Attachment:

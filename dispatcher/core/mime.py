@@ -25,6 +25,8 @@ DEPTH_LIMIT: Final = 10
 
 # The oddity of a message of which a part was left unread: it must not be decided upon.
 BEYOND_LIMITS: Final = "larger, deeper or with more parts than the limits: not read to its end"
+# The oddity of a message that may hold more than its attachments.
+MAY_HIDE: Final = "another document may lie where no attachment can be read"
 
 _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _FIRST_FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:")
@@ -132,10 +134,13 @@ def leaves(top: Entity, oddities: list[str]) -> Iterator[Entity]:
         if count > PART_LIMIT or depth > DEPTH_LIMIT:
             oddities.append(BEYOND_LIMITS)
             return
-        if part.is_multipart:
-            waiting.extend((inner, depth + 1) for inner in reversed(_parts(part, oddities)))
-        else:
+        if not part.is_multipart:
             yield part
+            continue
+        inner = _parts(part, oddities)
+        if not inner and part.body.strip():
+            oddities.append(MAY_HIDE)
+        waiting.extend((one, depth + 1) for one in reversed(inner))
 
 
 def _parts(whole: Entity, oddities: list[str]) -> list[Entity]:

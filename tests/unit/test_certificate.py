@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -141,6 +142,58 @@ def test_a_damaged_document_is_told_from_what_is_no_document() -> None:
     damaged = held(mail(content="JVBERi0xLjQK*", transfer="base64"))
     assert damaged.reason is HoldReason.PDF_UNREADABLE
     assert held(mail(content="<html>")).reason is HoldReason.NOT_A_PDF
+
+
+INNER: Final = "--i\nContent-Transfer-Encoding: base64\n\nJVBERi0xLjQ=\n--i--"
+INNER_64: Final = base64.b64encode(INNER.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(f"Content-Type: multipart/mixed\n\n{INNER}", id="no boundary"),
+        pytest.param(f'Content-Type: multipart/mixed; boundary=""\n\n{INNER}', id="empty"),
+        pytest.param(f"Content-Type: multipart/mixed; boundary='i'\n\n{INNER}", id="quoted"),
+        pytest.param(
+            f"Content-Type: multipart/mixed; boundary=i (c)\n\n{INNER}", id="with a comment"
+        ),
+        pytest.param(
+            f"Content-Type: multipart/mixed (c); boundary=i\n\n{INNER}",
+            id="a type with a comment",
+        ),
+        pytest.param(f"Content-Type: multipart; boundary=i\n\n{INNER}", id="half a type"),
+        pytest.param(
+            f"Content-Type: multipart/mixed; boundary=j; boundary=i\n\n--j\n\n{INNER}\n--j--",
+            id="two boundaries",
+        ),
+        pytest.param(
+            f"Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=i\n\n{INNER}",
+            id="two types",
+        ),
+        pytest.param(
+            "Content-Type: multipart/mixed; boundary=i\n"
+            f"Content-Transfer-Encoding: base64\n\n{INNER_64}",
+            id="an encoded multipart",
+        ),
+        pytest.param(f"no field\n{INNER}", id="no header"),
+        pytest.param(
+            "Content-Type: application/x\nContent-Transfer-Encoding: base-64\n\nJVBERi0xLjQ=",
+            id="an unknown encoding",
+        ),
+        pytest.param(f"Content-Type: application/zip\n\nPK{' ' * 2000}%PDF-2", id="an archive"),
+        pytest.param("Content-Type: text/x\n\nx\n--b--\n\n%PDF-2", id="behind the end"),
+    ],
+)
+def test_what_may_hide_another_document_is_held(part: str) -> None:
+    found = held(mail(content=f"%PDF-1.4\n%%EOF\n--b\n{part}"))
+    assert found.reason is HoldReason.SEVERAL_CERTIFICATES
+    assert found.document is None
+    assert found.facts.result is Result.POSITIVE
+
+
+def test_a_multipart_with_nothing_in_it_hides_nothing() -> None:
+    raw = mail(content="%PDF-1.4\n%%EOF\n--b\nContent-Type: multipart/mixed\n\n \n")
+    assert isinstance(certificate.read(raw, SENDERS), Certificate)
 
 
 def test_a_sentence_for_people_tells_no_value() -> None:
