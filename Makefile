@@ -56,7 +56,7 @@ debtest: packages $(ALL_EXTRAS)  ## build, install, upgrade, remove and purge it
 	UV=$(abspath $(UV)) $(BIN)/pytest -m deb --timeout 1800 tests/packaging
 
 # What is measured against, and the plots, are in a group of their own.
-bench: packages $(UV)  ## measure everything and write docs/performance.md: 20 minutes, nothing else running
+bench: packages $(UV)  ## measure everything and write docs/performance.md: 25 to 45 minutes, nothing else running
 	$(UV) sync --quiet --all-extras --group bench --locked
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib dispatcher bench tests >/dev/null || true
 	$(BIN)/python -m bench $(BENCH)

@@ -19,11 +19,11 @@ from matplotlib import pyplot as plt
 
 _PAGE: Final = Path("docs/performance.md")
 _PLOTS: Final = Path("docs/performance")
-_CASES: Final = (
-    "throughput-0", "throughput-30", "throughput-100mbit", "throughput-tls",
-    "arrival", "settled", "resting", "large",
+_RATES: Final = (
+    "throughput-0", "throughput-0-many", "throughput-30", "throughput-30-many",
+    "throughput-100mbit", "throughput-tls",
 )  # fmt: skip
-_RATES: Final = ("throughput-0", "throughput-30", "throughput-100mbit", "throughput-tls")
+_CASES: Final = (*_RATES, "arrival", "settled", "resting", "large")
 _INK: Final = {"program": "#1f5f8b", "bulk": "#b8b8b8", "floor": "#d9a441", "what": "#d9a441"}
 
 

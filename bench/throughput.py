@@ -26,13 +26,16 @@ from tests.servers.dovecot import Bal
 _MILLISECONDS: Final = 1000
 _HUNDRED_MBIT: Final = 100e6
 _BARE: Final = 25_000_000
+# The goals of `off`: times the bulk script by way, and times the floor.
+_TIMES_BULK: Final = {"0": 2.5, "30": 2.3}
+_TIMES_FLOOR: Final = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
     """How the server is reached: round trip in ms, rate in bits a second, TLS or not."""
 
-    name: str
+    title: str
     round_trip: float = 0.0
     bits: float = 0.0
     tls: bool = False
@@ -40,7 +43,7 @@ class Way:
 
 WAYS: Final = {
     "0": Way("0 ms"),
-    "30": Way("30 ms", 30),
+    "30": Way("30 ms there and back", 30),
     "100mbit": Way("30 ms and 100 Mbit/s", 30, _HUNDRED_MBIT),
     "tls": Way("0 ms, TLS", tls=True),
 }
@@ -144,8 +147,8 @@ def measured_here(bal: Bal, at: Sequence[str], *, messages: int, repeats: int) -
         Series("program, require", "messages/s", tuple(require)),
         Series("bulk script, nothing flushed or checked", "messages/s", tuple(bulk)),
         Series("floor, nothing read", "messages/s", tuple(floor)),
-        at_least("off / bulk script", "×", over(off, bulk), 2.5),
-        at_least("off / floor", "×", over(off, floor), 0.6),
+        at_least("off / bulk script", "×", over(off, bulk), _TIMES_BULK["0"]),
+        at_least("off / floor", "×", over(off, floor), _TIMES_FLOOR),
         at_least("warn until delivered / bulk script", "×", over(warn, bulk), 2.2),
         at_least("require / bulk script", "×", over(require, bulk), 1.2),
         Series("CPU of the program, off", "ms/message", tuple(milliseconds(found["off"]))),
@@ -155,19 +158,26 @@ def measured_here(bal: Bal, at: Sequence[str], *, messages: int, repeats: int) -
     return Result("throughput-0", "Throughput, 0 ms", _setting(messages, repeats, at), series)
 
 
-def measured_far(bal: Bal, at: Sequence[str], *, messages: int, repeats: int) -> Result:
-    """Measure at 30 ms there and back."""
+def measured_off(
+    bal: Bal, at: Sequence[str], *, where: str, messages: int, repeats: int, many: bool = False
+) -> Result:
+    """Measure `pdf_text: off` alone against both rivals; `many` only names the case."""
+    way = WAYS[where]
     with directory() as top:
-        found = race(bal, at, top, way=WAYS["30"], settings=("off",), repeats=repeats)
+        found = race(bal, at, top, way=way, settings=("off",), repeats=repeats)
     off, bulk, floor = rates(found["off"]), rates(found["bulk"]), rates(found["floor"])
-    series = (
+    series = [
         Series("program, pdf_text: off", "messages/s", tuple(off)),
         Series("bulk script, nothing flushed or checked", "messages/s", tuple(bulk)),
         Series("floor, nothing read", "messages/s", tuple(floor)),
-        at_least("off / bulk script", "×", over(off, bulk), 2.3),
-    )
-    title = "Throughput, 30 ms there and back"
-    return Result("throughput-30", title, _setting(messages, repeats, at), series)
+        at_least("off / bulk script", "×", over(off, bulk), _TIMES_BULK[where]),
+    ]
+    if not way.round_trip:
+        series.append(at_least("off / floor", "×", over(off, floor), _TIMES_FLOOR))
+    case, title = f"throughput-{where}", f"Throughput, {way.title}"
+    if many:
+        case, title = f"{case}-many", f"{title}, {messages:,} messages"
+    return Result(case, title, _setting(messages, repeats, at), tuple(series))
 
 
 def measured_narrow(
@@ -218,8 +228,14 @@ def _setting(messages: int, repeats: int, at: Sequence[str]) -> str:
     return f"{messages} messages of {kilobytes} kB over {len(at)} sites, {repeats} repeats"
 
 
-def measure(*, messages: int, far: int, repeats: int, ways: Sequence[str]) -> None:
-    """Measure these ways; `far` is the number of messages where the line is slow."""
+def measure(
+    *, messages: int, far: int, repeats: int, ways: Sequence[str],
+    many: int = 0, many_ways: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Measure these ways; `far` is the number of messages where the line is slow.
+
+    `many` is a second number of messages, measured on `many_ways` with `pdf_text: off` alone.
+    """
     at = sites()
     with RoomyDovecot() as server:
         near_bal = server.bal()
@@ -234,11 +250,26 @@ def measure(*, messages: int, far: int, repeats: int, ways: Sequence[str]) -> No
         if "0" in ways:
             measured_here(near_bal, at, messages=messages, repeats=repeats).keep()
         if "30" in ways:
-            measured_far(far_bal, at, messages=far, repeats=repeats).keep()
+            measured_off(far_bal, at, where="30", messages=far, repeats=repeats).keep()
         if "100mbit" in ways:
             measured_narrow(far_bal, at, messages=far, repeats=repeats, size=size).keep()
         if "tls" in ways:
             measured_tls(near_bal, at, messages=messages, repeats=repeats).keep()
+    if many_ways:
+        measure_many(at, messages=many, repeats=repeats, ways=many_ways)
+
+
+def measure_many(
+    at: Sequence[str], *, messages: int, repeats: int, ways: Sequence[str]
+) -> None:
+    """Measure a mailbox too large for the server of the others: it has one of its own."""
+    with RoomyDovecot() as server:
+        bal = server.bal()
+        fill(bal, letters(messages, at))
+        for where in ways:
+            measured_off(
+                bal, at, where=where, messages=messages, repeats=repeats, many=True
+            ).keep()
 
 
 def main() -> None:
@@ -248,11 +279,17 @@ def main() -> None:
     parser.add_argument("--far", type=int, help="messages where the line is slow")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--ways", nargs="+", choices=tuple(WAYS), default=list(WAYS))
+    parser.add_argument("--many", type=int, default=0, help="a second number of messages")
+    parser.add_argument("--many-ways", nargs="*", choices=tuple(_TIMES_BULK), default=[])
     parser.add_argument("--quick", action="store_true", help="300 messages, 2 repeats")
     asked = parser.parse_args()
     messages, repeats = (300, 2) if asked.quick else (asked.messages, asked.repeats)
     far = min(messages, asked.far or messages)
-    measure(messages=messages, far=far, repeats=repeats, ways=asked.ways)
+    many_ways = asked.many_ways if asked.many else ()
+    measure(
+        messages=messages, far=far, repeats=repeats, ways=asked.ways,
+        many=asked.many, many_ways=many_ways,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
