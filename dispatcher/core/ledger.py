@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
@@ -129,11 +129,16 @@ def state_of(deliveries: Collection[DeliveryState]) -> State:
     return State.DELIVERED if counted == {DeliveryState.DELIVERED} else State.PENDING
 
 
+# What INTERNALDATE is when the server gives none that can be read.
+UNDATED: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What a server says of a message without reading it: enough to see a reused uid.
 
-    `size` is RFC822.SIZE in bytes, `internal_at` INTERNALDATE, aware (RFC 3501, 2.3.3).
+    `size` is RFC822.SIZE in bytes, `internal_at` INTERNALDATE, aware (RFC 3501, 2.3.3), or
+    UNDATED.
     """
 
     size: int

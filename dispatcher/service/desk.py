@@ -10,7 +10,7 @@ from typing import Protocol
 
 from dispatcher.core.certificate import PdfText
 from dispatcher.core.finess import FinessET
-from dispatcher.core.ledger import Identity
+from dispatcher.core.ledger import UNDATED, Identity
 from dispatcher.core.paris import PARIS
 from dispatcher.core.retention import Months, Span, Terms
 from dispatcher.core.routing import Rules
@@ -59,9 +59,12 @@ class Policy:
     since: Mapping[str, date] = field(default_factory=dict)
 
     def leaves_alone(self, mailbox: str, identity: Identity) -> bool:
-        """Whether a message arrived before the date from which its mailbox is looked after."""
+        """Whether a message arrived before the date from which its mailbox is looked after.
+
+        What has no date of arrival may have come today.
+        """
         since = self.since.get(mailbox)
-        if since is None:
+        if since is None or identity.internal_at == UNDATED:
             return False
         return identity.internal_at < datetime.combine(since, time(), tzinfo=PARIS)
 

@@ -194,18 +194,17 @@ class MailboxLoop:
 
     def _until_due(self) -> float:
         """Return the seconds to the next try that the ledger plans, within bounds."""
-        if not self._round.complete:
-            return _FIRST_PAUSE
+        longest = _LONGEST_WAIT if self._round.complete else self._round.patience
         try:
             if self._round.following:
-                return self._until_followed()
+                return min(longest, self._until_followed())
             due = self._desk.ledger.next_due(self.name)
         except Unavailable:
             return _FIRST_PAUSE
         if due is None:
-            return _LONGEST_WAIT
+            return longest
         left = (due - self._desk.clock.now()).total_seconds()
-        return min(_LONGEST_WAIT, max(_FIRST_PAUSE, left))
+        return min(longest, max(_FIRST_PAUSE, left))
 
 
 class Loops:

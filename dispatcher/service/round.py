@@ -31,6 +31,8 @@ _TOGETHER: Final = 32
 _MARKED_TOGETHER: Final = 256
 # A server that would not take the keyword is asked again after this time (seconds).
 _MARKING_RESTS: Final = 300.0
+# How soon a delivery that is under way is looked at again (seconds).
+_SOON: Final = 1.0
 _FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 Begin = Callable[[Writer, Entry, Document], list[Job]]
@@ -67,6 +69,11 @@ class Round:
     def complete(self) -> bool:
         """Whether all that the server listed could be read and nothing is under way."""
         return self._whereabouts.complete and self._dispatch.idle
+
+    @property
+    def patience(self) -> float:
+        """In how many seconds to look again, where it is not complete."""
+        return self._whereabouts.patience if self._dispatch.idle else _SOON
 
     @property
     def drained(self) -> bool:

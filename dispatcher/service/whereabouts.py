@@ -24,6 +24,9 @@ _FULL_LOOK: Final = 600.0
 _SAMPLE: Final = 256
 # A message that the server lists and does not send is reported after this time (seconds).
 _MISSING_FOR: Final = 60.0
+# It is looked for as long after as it has been missing, within these bounds (seconds).
+_SOON: Final = 1.0
+_LATE: Final = 60.0
 
 
 class Whereabouts:
@@ -38,6 +41,7 @@ class Whereabouts:
         self._highest: int | None = None
         self._missing: dict[int, float] = {}
         self._reported: set[int] = set()
+        self._checked_at: datetime | None = None
 
     @property
     def selected(self) -> Selected:
@@ -74,6 +78,7 @@ class Whereabouts:
         self._highest = max([*identities, last or 0], default=None)
         for uid in identities:
             self._missing.pop(uid, None)
+            self._reported.discard(uid)
 
     @property
     def newest(self) -> datetime | None:
@@ -90,21 +95,32 @@ class Whereabouts:
     def missing(self, uids: Iterable[int]) -> None:
         """Say that the server listed these uids and did not send them: asked for again."""
         now = self._desk.clock.monotonic()
-        for uid in uids:
-            since = self._missing.setdefault(uid, now)
-            if now - since >= _MISSING_FOR and uid not in self._reported:
-                self._reported.add(uid)
-                _log.error(
-                    "message_stayed_unfetchable",
-                    mailbox=self._mailbox.name,
-                    uidvalidity=self.selected.uidvalidity,
-                    uid=uid,
-                )
+        news = [
+            uid
+            for uid in uids
+            if now - self._missing.setdefault(uid, now) >= _MISSING_FOR
+            and uid not in self._reported
+        ]
+        if news:
+            self._reported.update(news)
+            _log.error(
+                "message_stayed_unfetchable",
+                mailbox=self._mailbox.name,
+                uidvalidity=self.selected.uidvalidity,
+                uid=news[0],
+                count=len(news),
+            )
 
     @property
     def complete(self) -> bool:
         """Whether everything that the server listed could be read."""
         return not self._missing
+
+    @property
+    def patience(self) -> float:
+        """In how many seconds to look again for what the server did not send."""
+        since = max(self._missing.values(), default=0.0)
+        return min(_LATE, max(_SOON, self._desk.clock.monotonic() - since))
 
     def lost(self, uids: Iterable[int]) -> None:
         """Say that other messages lie under these uids now, or none: look at all again."""
@@ -112,13 +128,19 @@ class Whereabouts:
         self._looked_at = None
 
     def place(self) -> Place:
-        """Return what to remember of this check, for the ledger."""
+        """Return what to remember of this check, for the ledger.
+
+        It was no good one when something has been listed and not sent for long: that may be
+        a certificate, and whoever looks at the time of the last good check has to hear of it.
+        """
         uidnext = min([self.selected.uidnext, *self._missing])
+        if self._checked_at is None or not self._reported & self._missing.keys():
+            self._checked_at = self._desk.clock.now()
         return Place(
             self._mailbox.name,
             self.selected.uidvalidity,
             uidnext,
-            self._desk.clock.now(),
+            self._checked_at,
             self._since,
         )
 
@@ -153,6 +175,7 @@ class Whereabouts:
         self._highest = None
         self._looked_at = None
         self._missing.clear()
+        self._reported.clear()
 
     @property
     def _since(self) -> date | None:
@@ -232,6 +255,7 @@ class Whereabouts:
         gone = set(self._missing) - set(new)
         for uid in gone:
             del self._missing[uid]
+            self._reported.discard(uid)
 
 
 def _sample(uids: Sequence[int]) -> list[int]:

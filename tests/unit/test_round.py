@@ -6,14 +6,15 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from dispatcher.core.certificate import HoldReason, Inspection
 from dispatcher.core.delivery import Order
 from dispatcher.core.finess import FinessET
-from dispatcher.core.ledger import DeliveryState, Entry, State
+from dispatcher.core.ledger import UNDATED, DeliveryState, Entry, State
 from dispatcher.core.routing import Kind, Target
 from dispatcher.errors import InDoubt, LoginRefused, Refused, Unavailable
 from dispatcher.ports import Fetched, Outcome, Question
@@ -84,6 +85,63 @@ def test_a_uid_that_is_listed_and_not_sent_is_read_when_it_appears(
     # Also by a program that was started anew in between.
     office.round().turn()
     assert states(office) == [State.DELIVERED] * 3
+
+
+def test_what_the_server_does_not_send_is_asked_for_ever_more_seldom_and_told_once(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    arrive(office, three)
+    office.mailbox.ghost(2)
+    office.mailbox.ghost(3)
+    work = office.round()
+    work.turn()
+    assert work.patience == pytest.approx(1, abs=0.5)
+    office.clock.go(timedelta(seconds=20))
+    work.turn()
+    assert work.patience == pytest.approx(20, abs=2)
+    office.clock.go(timedelta(hours=1))
+    with capture_logs() as logged:
+        work.turn()
+        work.turn()
+    assert work.patience == 60
+    told = [line for line in logged if line["event"] == "message_stayed_unfetchable"]
+    assert [(e["uid"], e["count"]) for e in told] == [(2, 2)]
+
+
+def test_a_check_that_could_not_read_a_message_for_long_is_no_good_one(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    """It may be a certificate: the alarm for a mailbox that is not read has to come."""
+    arrive(office, three)
+    office.mailbox.ghost(2)
+    work = office.round()
+    work.turn()
+    good = checked_at(office)
+    for _ in range(20):
+        office.clock.go(timedelta(minutes=1))
+        work.turn()
+    assert checked_at(office) == good
+    office.mailbox.unghost(2)
+    work.turn()
+    assert checked_at(office) == office.clock.at
+
+
+def checked_at(office: Office) -> datetime:
+    place = office.ledger.place("lbm")
+    assert place is not None
+    return place.checked_at
+
+
+def test_a_message_without_a_date_of_arrival_is_not_left_alone_as_old(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    """The server that gives none, or one that is broken, gives it for new mail as well."""
+    office.policy = replace(office.policy, since={"lbm": office.clock.at.date()})
+    office.mailbox.append(three[0].raw, internal_at=UNDATED)
+    office.mailbox.append(three[1].raw, internal_at=office.clock.at - timedelta(days=9))
+    office.round().turn()
+    assert states(office) == [State.DELIVERED]
+    assert only(office).received_at == office.clock.at
 
 
 def test_a_fetch_that_breaks_off_keeps_what_came_whole(

@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Final
 
 from imapclient.response_parser import parse_response
+
+from dispatcher.core.ledger import UNDATED
 
 # What imaplib collects: a response without literals is one bytes; a literal is a tuple of
 # the line before it and its bytes, and bytes after the last literal end the response.
 Piece = bytes | tuple[bytes, bytes]
 Responses = Mapping[str, list[Piece]]
-
-# What INTERNALDATE is when the server gives none that can be read.
-UNDATED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # A quoted string is matched first, so that no text within one is taken for flags.
 _FLAGS: Final = re.compile(
