@@ -18,6 +18,9 @@ from dispatcher.service.round import Round
 _log = structlog.get_logger(__name__)
 
 _TRIES: Final = 3
+# So many where the server lists the mailbox: it may break off at one message of thousands,
+# which takes a few tries to find (see `edges.imap.suspects`).
+_TRIES_TO_READ: Final = 10
 _PAUSE: Final = 1.0
 # A message that is listed and not sent yet gets this many seconds to appear.
 _UNTIL_SENT: Final = 8.0
@@ -135,7 +138,8 @@ def _turns(mailbox: Mailbox, keyword: str | None, desk: Desk, outcome: Outcome) 
                 because=str(error),
                 hint=error.hint,
             )
-            if isinstance(error, Refused | LoginRefused) or failures >= _TRIES:
+            most = _TRIES_TO_READ if work.listed else _TRIES
+            if isinstance(error, Refused | LoginRefused) or failures >= most:
                 break
             pause.wait(_PAUSE)
             continue

@@ -61,9 +61,15 @@ class Round:
         self._purge = Purge(mailbox, desk, self._whereabouts, patience=patience)
         self._logins = Logins(mailbox.name, desk)
         self.progress = 0
+        self._listed = False
         self._unmarked: set[int] | None = None
         self._marked_in: int | None = None
         self._marks_again_at = 0.0
+
+    @property
+    def listed(self) -> bool:
+        """Whether the last turn came so far that the server listed what lies there."""
+        return self._listed
 
     @property
     def complete(self) -> bool:
@@ -124,6 +130,7 @@ class Round:
         return self._logins.pause().total_seconds()
 
     def _news(self) -> tuple[int, ...]:
+        self._listed = False
         self._logins.ensure_allowed()
         try:
             news = self._whereabouts.news()
@@ -131,6 +138,7 @@ class Round:
             self._logins.refused()
             raise
         self._logins.accepted()
+        self._listed = True
         return news
 
     def drain(self, seconds: float) -> None:

@@ -128,6 +128,20 @@ def test_one_missing_folder_delays_its_own_site_only_and_goes_on_when_it_comes(
     assert list(laboratory.files(away).values()) == [three[0].truth.document]
 
 
+def test_a_message_that_the_server_cannot_read_keeps_no_other_from_its_site_or_its_end(
+    laboratory: Laboratory, bal: Bal, three: list[Sending]
+) -> None:
+    uids = bal.append_all([sending.raw for sending in three])
+    with bal.damaged(uids[1]):
+        status, numbers = laboratory.once()
+        assert (status, numbers["delivered"]) == (75, 2)
+        (mailbox,) = laboratory.status()["mailboxes"]
+        assert mailbox["last_purge"] is not None, "what is past its term goes all the same"
+    status, numbers = laboratory.once()
+    assert (status, numbers["delivered"]) == (0, 1)
+    assert count(laboratory) == 3
+
+
 def test_a_clock_ten_years_ahead_and_back_loses_no_certificate(
     laboratory: Laboratory, bal: Bal, three: list[Sending]
 ) -> None:

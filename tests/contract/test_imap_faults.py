@@ -580,6 +580,58 @@ def test_one_message_that_breaks_every_fetch_stops_no_other(play: Play) -> None:
             read(mailbox, got)
     assert set(got) == {5, 8}
     assert not mailbox.too_large(3)
+    read(mailbox, got)
+    assert set(got) == {5, 8}, "and a whole turn goes well without it"
+
+
+def _damaged(uid: int, number: int, well: str) -> Callable[[Session], None]:
+    """Answer as Dovecot does for a message whose file is damaged: what came before it, BYE."""
+
+    def answer(session: Session) -> None:
+        if uid not in session.asked():
+            session.send(session.well(well))
+            return
+        rows = session.well(well).split(b"* %d FETCH" % number)[0]
+        session.send(rows + b"* BYE FETCH failed: Internal error occurred.\r\n")
+        session.end()
+
+    return answer
+
+
+@pytest.mark.parametrize("key", ["SIZES", "BODIES"])
+@pytest.mark.parametrize("count", [1, 3, 70])
+def test_one_damaged_message_keeps_no_other_from_being_read(
+    play: Play, key: str, count: int
+) -> None:
+    raws = {uid: b"%d" % uid * 40 for uid in range(1, count + 1)}
+    damaged = (count + 1) // 2
+    mailbox = play(Script(raws, {key: _damaged(damaged, damaged, key)}))
+    got = read_in_the_end(mailbox, tries=6)
+    assert got == {uid: raw for uid, raw in raws.items() if uid != damaged}
+    asked = {"SIZES": b"FETCH %d (UID RFC822", "BODIES": b"FETCH %d (UID FLAGS"}[key] % damaged
+    assert server_of(mailbox).said(asked) == 2, "alone, for it may be the network"
+    read(mailbox, got)
+    assert server_of(mailbox).said(asked) == 2, "it is left to rest"
+
+
+def test_one_damaged_message_keeps_no_other_from_being_shown(play: Play) -> None:
+    mailbox = play(failing(SHOWN=_damaged(5, 2, "SHOWN")))
+    mailbox.select()
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            mailbox.shown([*MESSAGES])
+        mailbox.select()
+    assert set(mailbox.shown([*MESSAGES])) == {3, 8}
+
+
+def test_a_header_that_breaks_off_is_left_to_rest(play: Play) -> None:
+    mailbox = play(failing(HEADER=Session.end))
+    for _ in range(2):
+        mailbox.select()
+        with pytest.raises(Unavailable):
+            mailbox.headers(5)
+    mailbox.select()
+    assert mailbox.headers(5) is None
 
 
 def test_a_size_that_is_too_large_is_never_asked_for(play: Play) -> None:
@@ -661,7 +713,7 @@ def test_nothing_is_asked_for_ahead_beside_what_broke_a_fetch(play: Play) -> Non
 
     mailbox = play(Script(raws, {"BODIES": answer}), fetch_batch=1_000)
     got: dict[int, bytes] = {}
-    for _ in range(6):
+    for _ in range(3):
         with pytest.raises(Unavailable):
             read(mailbox, got)
     assert set(got) == {*raws} - {5}
@@ -902,7 +954,7 @@ def test_a_check_ends_at_the_step_that_fails(play: Play) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["SELECT", "SEARCH", "SIZES", "BODIES", "AUTHENTICATE", "STORE", "SHOWN", "FLAGS", "DATES",
+    ["SELECT", "SEARCH", "SIZES", "BODIES", "AUTHENTICATE", "STORE", "SHOWN", "FLAGS", "LAST",
      "GETQUOTAROOT", "EXPUNGE"],
 )  # fmt: skip
 @pytest.mark.parametrize(

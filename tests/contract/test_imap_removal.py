@@ -392,17 +392,22 @@ def test_a_field_without_end_stops_no_other_message() -> None:
     [
         pytest.param(DONE, None, id="nothing is told"),
         pytest.param(
-            rows(b'UID 3 INTERNALDATE "broken"', b"UID 5 FLAGS ()"), None, id="broken"
+            rows(b'UID 3 RFC822.SIZE 9 INTERNALDATE "broken"', b"UID 5 RFC822.SIZE 9"),
+            None,
+            id="broken",
         ),
         pytest.param(
-            rows(b'UID 3 INTERNALDATE "broken"', b'INTERNALDATE "01-Mar-2021 09:00:00 +0100"'),
+            rows(
+                b'UID 3 RFC822.SIZE 9 INTERNALDATE "broken"',
+                b'UID 5 RFC822.SIZE 9 INTERNALDATE "01-Mar-2021 09:00:00 +0100"',
+            ),
             AT,
             id="one is broken",
         ),
     ],
 )
 def test_a_date_that_cannot_be_read_is_none(answer: bytes, newest: datetime | None) -> None:
-    with playing(script(DATES=answer)) as (mailbox, _):
+    with playing(script(SIZES=answer)) as (mailbox, _):
         mailbox.select()
         assert mailbox.newest() == newest
 

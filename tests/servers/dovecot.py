@@ -216,6 +216,16 @@ class Bal:
         """Delete messages of INBOX for good, as `MemoryMailbox.take_away`."""
         self.remove(*uids)
 
+    @contextlib.contextmanager
+    def damaged(self, uid: int) -> Iterator[None]:
+        """Let the disk have lost most of a message of INBOX: Dovecot breaks off at it."""
+        mails = self.server.base / "mail" / self.user / "mailboxes" / "INBOX" / "dbox-Mails"
+        path = mails / f"u.{uid}"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:60])
+        yield
+        path.write_bytes(whole)
+
     def move(self, uid: int, mailbox: str, source: str = "INBOX") -> None:
         """Move a message to another mailbox of the account."""
         with self.imap(source) as client:

@@ -34,7 +34,7 @@ class Script:
     """How one connection goes. What `answers` does not name is answered well.
 
     Keys are commands in capitals; FETCH is told apart as SIZES, BODIES, HEADER, SHOWN, FLAGS
-    and DATES, STORE as STORE and, when flags are taken off, UNSTORE. `sizes` are sizes that
+    and LAST, STORE as STORE and, when flags are taken off, UNSTORE. `sizes` are sizes that
     lie. `kept` is what STORE and EXPUNGE change; scripts may share it. After `reset_after`
     bytes the server resets the connection. With `tls` it speaks TLS from the first byte.
     """
@@ -149,7 +149,7 @@ class Session:
     def _answer(self, key: str) -> None:
         # What is answered otherwise is not done either.
         given = self.script.answers.get(key)
-        answer = self._well(key) if given is None else given
+        answer = self.well(key) if given is None else given
         if callable(answer):
             answer(self)
         else:
@@ -161,7 +161,8 @@ class Session:
             self.read()
             self.send(b"TAG OK in\r\n")
 
-    def _well(self, key: str) -> bytes:
+    def well(self, key: str) -> bytes:
+        """Return the good answer to a command, as `answers` names it."""
         script = self.script
         if key == "CAPABILITY":
             return b"* CAPABILITY %s\r\nTAG OK done\r\n" % script.capabilities
@@ -178,11 +179,11 @@ class Session:
             there = self.asked() & set(script.there)
             deleted = script.kept.deleted
             (deleted.update if key == "STORE" else deleted.difference_update)(there)
-        if key == "DATES":
+        if key == "LAST":
             first = int(self.line.split()[2].partition(b":")[0])
             rows = [*enumerate(script.there, 1)][first - 1 :]
-            dated = [b"* %d FETCH (UID %d %s)\r\n" % (n, uid, _DATED) for n, uid in rows]
-            return b"".join([*dated, b"TAG OK done\r\n"])
+            listed = [b"* %d FETCH (UID %d)\r\n" % (n, uid) for n, uid in rows]
+            return b"".join([*listed, b"TAG OK done\r\n"])
         if key == "EXPUNGE":
             return self.expunge(self.asked())
         return {
@@ -344,7 +345,7 @@ def _key(rest: bytes) -> str:
     if words[:2] == [b"UID", b"STORE"] and b"-FLAGS" in rest:
         return "UNSTORE"
     if words[:1] == [b"FETCH"]:
-        return "DATES"
+        return "LAST"
     if words[:1] == [b"UID"]:
         words = words[1:]
     return words[0].decode("ascii", "replace") if words else "?"

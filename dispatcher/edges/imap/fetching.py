@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,6 +12,7 @@ from dispatcher.core.message import message_id_digest
 from dispatcher.edges.imap.account import Account, Limits
 from dispatcher.edges.imap.client import Begun, Client, Reply
 from dispatcher.edges.imap.parse import Item, content, internal_date, items, joined, merged
+from dispatcher.edges.imap.suspects import Suspects
 from dispatcher.edges.imap.trouble import TEMPORARY, TooMuch, coded
 from dispatcher.errors import Unavailable
 from dispatcher.ports import Fetched, Shown
@@ -21,6 +23,9 @@ _AROUND: Final = 16 * 1024
 # A command line under 8,000 octets: a part is two uids and two signs (RFC 2683, 3.2.1.5).
 _MOST_PARTS: Final = 300
 _MOST_UIDS: Final = 1000
+# Into so many groups is divided what a command failed for: three turns find one in a thousand,
+# and a network that broke off costs no command for each message.
+_PIECES: Final = 32
 # What makes sure of a message: RFC 3501, 6.4.5. Servers may write the field's name otherwise.
 _SHOWN: Final = b"(UID RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])"
 _FIELD: Final = b"BODY[HEADER.FIELDS "
@@ -41,7 +46,11 @@ class _Ahead:
 
 
 class Fetching:
-    """Knows which messages of one mailbox are too large, and which must be asked for alone."""
+    """Knows which messages of one mailbox are too large, and which must be asked for alone.
+
+    A message for which the server breaks off again and again is left out for a while, as one
+    that it does not send; see `Suspects`.
+    """
 
     def __init__(self, account: Account, limits: Limits) -> None:
         self._account = account
@@ -51,9 +60,9 @@ class Fetching:
         # uid to listed size, for messages of which more than the limit was announced.
         self._lying: dict[int, int] = {}
         self._headless: set[int] = set()
-        # Asked for in a command that failed: alone next time. Failed alone: last next time.
-        self._apart: set[int] = set()
-        self._breaking: set[int] = set()
+        # By what is asked for: a message whose size is known may break off at its body.
+        self._sizing, self._showing = Suspects(_PIECES), Suspects(_PIECES)
+        self._reading, self._heading = Suspects(_MOST_PARTS), Suspects(1)
         self._ahead: _Ahead | None = None
 
     def begin(self, uidvalidity: int) -> None:
@@ -66,16 +75,18 @@ class Fetching:
         if uidvalidity != self._uidvalidity:
             self._uidvalidity = uidvalidity
             self._lying.clear()
-            for uids in (self._headless, self._apart, self._breaking):
-                uids.clear()
+            self._headless.clear()
+            for some in (self._sizing, self._showing, self._reading, self._heading):
+                some.forget()
 
     def identities(self, client: Client, uids: Sequence[int]) -> dict[int, Identity]:
         """Return size and internal date of the uids that the server shows."""
         shown: dict[int, Identity] = {}
-        for chunk, sequence in uid_sets(uids):
-            what = b"(UID RFC822.SIZE INTERNALDATE)"
-            reply = client.run("FETCH", sequence, what, uid=True)
-            demand_answer(reply)
+        for chunk, sequence in _sets(self._sizing, uids):
+            with _blaming(self._sizing, chunk):
+                what = b"(UID RFC822.SIZE INTERNALDATE)"
+                reply = client.run("FETCH", sequence, what, uid=True)
+                demand_answer(reply)
             wanted = set(chunk)
             for uid, item in merged_items(reply).items():
                 size = item.values.get(b"RFC822.SIZE")
@@ -88,18 +99,24 @@ class Fetching:
     def shown(self, client: Client, uids: Sequence[int]) -> dict[int, Shown]:
         """Return what the server shows of these uids, each whole or not at all."""
         shown: dict[int, Shown] = {}
-        for chunk, sequence in uid_sets(uid for uid in uids if uid not in self._headless):
-            try:
-                reply = client.run(
-                    "FETCH", sequence, _SHOWN, uid=True, literal=self._account.max_message_size
-                )
-            except TooMuch as error:
-                # So long a field is nobody's: it shall not keep the others from being shown.
-                self._headless.update(
-                    uid for uid in chunk if uid == error.uid or len(chunk) == 1
-                )
-                raise
-            demand_answer(reply)
+        asked = [uid for uid in uids if uid not in self._headless]
+        for chunk, sequence in _sets(self._showing, asked):
+            with _blaming(self._showing, chunk):
+                try:
+                    reply = client.run(
+                        "FETCH",
+                        sequence,
+                        _SHOWN,
+                        uid=True,
+                        literal=self._account.max_message_size,
+                    )
+                except TooMuch as error:
+                    # So long a field is nobody's, and keeps no other from being shown.
+                    self._headless.update(
+                        uid for uid in chunk if uid == error.uid or len(chunk) == 1
+                    )
+                    raise
+                demand_answer(reply)
             said = {uid: _shown(item) for uid, item in merged_items(reply).items()}
             shown.update({uid: one for uid in chunk if (one := said.get(uid)) is not None})
         return shown
@@ -118,8 +135,8 @@ class Fetching:
         if unknown:
             self.identities(client, unknown)
         fitting = [uid for uid in wanted if uid in self._sizes and not self.too_large(uid)]
-        last = [[uid] for uid in fitting if uid in self._breaking]
-        return [*self._grouped(u for u in fitting if u not in self._breaking), *last]
+        first, last = self._reading.askable(fitting)
+        return [*self._grouped(first), *([uid] for uid in last)]
 
     def bodies(
         self, client: Client, batch: Sequence[int], following: Sequence[int] = ()
@@ -140,8 +157,7 @@ class Fetching:
         except BaseException as error:
             self._note(batch, error)
             raise
-        self._apart.difference_update(batch)
-        self._breaking.difference_update(batch)
+        self._reading.acquit(batch)
         return messages
 
     def _sorted(self, asked: _Ahead, reply: Reply) -> dict[int, Item]:
@@ -160,7 +176,7 @@ class Fetching:
         return said
 
     def _doubtful(self, uids: Iterable[int]) -> bool:
-        return any(uid in self._apart or uid in self._breaking for uid in uids)
+        return any(self._reading.limit(uid) is not None for uid in uids)
 
     def _asked(self, client: Client, batch: Sequence[int]) -> _Ahead:
         ahead, self._ahead = self._ahead, None
@@ -170,22 +186,23 @@ class Fetching:
 
     def header(self, client: Client, uid: int) -> bytes | None:
         """Return the header of a message, at most 1 MiB; None when it is not sent."""
-        if uid in self._headless:
+        if uid in self._headless or not any(self._heading.askable([uid])):
             return None
-        try:
-            reply = client.run(
-                "FETCH",
-                b"%d" % uid,
-                b"(UID BODY.PEEK[HEADER]<0.%d>)" % _HEADER_LIMIT,
-                uid=True,
-                seconds=self._limits.fetching(_HEADER_LIMIT),
-                literal=_HEADER_LIMIT,
-            )
-        except TooMuch:
-            self._headless.add(uid)
-            raise
-        if not reply.ok and reply.code in TEMPORARY:
-            raise Unavailable(coded("the server would not send a header", reply.code))
+        with _blaming(self._heading, [uid]):
+            try:
+                reply = client.run(
+                    "FETCH",
+                    b"%d" % uid,
+                    b"(UID BODY.PEEK[HEADER]<0.%d>)" % _HEADER_LIMIT,
+                    uid=True,
+                    seconds=self._limits.fetching(_HEADER_LIMIT),
+                    literal=_HEADER_LIMIT,
+                )
+            except TooMuch:
+                self._headless.add(uid)
+                raise
+            if not reply.ok and reply.code in TEMPORARY:
+                raise Unavailable(coded("the server would not send a header", reply.code))
         item = merged_items(reply).get(uid)
         return content(item, b"BODY[HEADER]") if item is not None else None
 
@@ -195,7 +212,7 @@ class Fetching:
         batch: list[int] = []
         size = 0
         for uid in uids:
-            alone = uid in self._apart
+            alone = self._reading.limit(uid) is not None
             full = size + self._sizes[uid] > self._account.fetch_batch
             if batch and (alone or full or len(batch) >= _MOST_PARTS):
                 yield batch
@@ -241,17 +258,31 @@ class Fetching:
         if isinstance(error, TooMuch):
             self._note_lie(batch, error)
         else:
-            self._note_failure(batch)
+            self._reading.blame(batch)
 
     def _note_lie(self, batch: Sequence[int], error: TooMuch) -> None:
         uid = batch[0] if len(batch) == 1 else error.uid
         if uid in self._sizes and uid in set(batch):
             self._lying[uid] = self._sizes[uid]
         else:
-            self._note_failure(batch)
+            self._reading.blame(batch)
 
-    def _note_failure(self, batch: Sequence[int]) -> None:
-        (self._breaking if len(batch) == 1 else self._apart).update(batch)
+
+@contextlib.contextmanager
+def _blaming(suspects: Suspects, uids: Sequence[int]) -> Iterator[None]:
+    """Blame these messages when their command fails, acquit them when it goes well."""
+    try:
+        yield
+    except BaseException:
+        suspects.blame(uids)
+        raise
+    suspects.acquit(uids)
+
+
+def _sets(suspects: Suspects, uids: Iterable[int]) -> Iterator[tuple[list[int], bytes]]:
+    """Yield as `uid_sets` what may be asked for now."""
+    for group in suspects.groups(uids):
+        yield from uid_sets(group)
 
 
 def uid_sets(uids: Iterable[int]) -> Iterator[tuple[list[int], bytes]]:

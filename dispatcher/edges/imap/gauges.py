@@ -1,13 +1,12 @@
-"""Reads what a server says of a mailbox as a whole: its newest date, how full it is."""
+"""Reads what a server says of a mailbox as a whole: what lies last in it, how full it is."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 from dispatcher.edges.imap.client import Client, mailbox_name
 from dispatcher.edges.imap.fetching import demand_answer
-from dispatcher.edges.imap.parse import UNDATED, internal_date, items, storage
+from dispatcher.edges.imap.parse import items, storage
 from dispatcher.edges.imap.trouble import TEMPORARY, coded
 from dispatcher.errors import Unavailable
 from dispatcher.ports import Quota
@@ -18,16 +17,15 @@ _LAST: Final = 8
 _UNIT: Final = 1024
 
 
-def newest(client: Client) -> datetime | None:
-    """Return the newest INTERNALDATE among the last messages of the open mailbox."""
+def last(client: Client) -> list[int]:
+    """Return the uids of the last messages of the open mailbox."""
     if not client.exists:
-        return None
+        return []
     # By number, which is in the order of the uids, so that gaps between those cost nothing.
     first = max(1, client.exists - _LAST + 1)
-    reply = client.run("FETCH", b"%d:*" % first, b"(UID INTERNALDATE)")
+    reply = client.run("FETCH", b"%d:*" % first, b"(UID)")
     demand_answer(reply)
-    dates = {internal_date(item.values.get(b"INTERNALDATE")) for item in items(reply.untagged)}
-    return max(dates - {UNDATED}, default=None)
+    return [item.uid for item in items(reply.untagged) if item.uid is not None]
 
 
 def quota(client: Client, folder: str) -> Quota | None:

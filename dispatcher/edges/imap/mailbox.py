@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 
-from dispatcher.core.ledger import Identity
+from dispatcher.core.ledger import UNDATED, Identity
 from dispatcher.edges.imap import gauges, removing, watch
 from dispatcher.edges.imap.account import Account, Limits
 from dispatcher.edges.imap.client import Client, Reply
@@ -24,8 +24,9 @@ from dispatcher.ports import Clock, Ending, Fetched, Finding, Quota, Selected, S
 class ImapMailbox:
     """See `dispatcher.ports.Mailbox`. After any failure the connection is dropped.
 
-    A message whose body, asked for alone, breaks the connection is asked for after all the
-    others from then on, so that it stops nobody; only then are bodies not in uid order.
+    A message for which the server breaks off when it is asked for it alone is asked for after
+    all the others from then on, and not each time, so that it stops nobody; only then are
+    bodies not in uid order.
     """
 
     def __init__(self, account: Account, clock: Clock, limits: Limits | None = None) -> None:
@@ -130,7 +131,9 @@ class ImapMailbox:
     def newest(self) -> datetime | None:
         """See `Mailbox.newest`."""
         with self._talking("asking for the newest date") as client:
-            return gauges.newest(client)
+            shown = self._fetching.identities(client, gauges.last(client))
+        dates = {identity.internal_at for identity in shown.values()}
+        return max(dates - {UNDATED}, default=None)
 
     def quota(self) -> Quota | None:
         """See `Mailbox.quota`."""
