@@ -807,6 +807,43 @@ def test_the_same_count_again_is_no_news(play: Play) -> None:
     assert time.monotonic() - began > 0.25
 
 
+@pytest.mark.parametrize("said", [b"* 4 EXISTS\r\n", b"* 2 EXISTS\r\n* 3 EXISTS\r\n"])
+def test_mail_announced_that_is_not_there_keeps_nobody_busy(play: Play, said: bytes) -> None:
+    """A server whose count in IDLE is not that of SELECT, and whoever looks finds nothing."""
+    mailbox = play(failing(IDLE=b"+ idling\r\n" + said), limits=replace(SHORT, idle=60))
+    read(mailbox, {})
+    until = time.monotonic() + 4
+    waits = 0
+    while (left := until - time.monotonic()) > 0:
+        mailbox.select()
+        mailbox.wait(left)
+        waits += 1
+    # At once, after 1 s, at once, after 2 s, ...
+    assert waits <= 7
+    assert server_of(mailbox).said(b"IDLE") <= 4
+
+
+def test_mail_that_is_there_when_announced_is_never_waited_for(play: Play) -> None:
+    messages = dict(MESSAGES)
+
+    def come(session: Session) -> None:
+        messages[max(messages) + 1] = b"Subject: new\r\n\r\nbody\r\n"
+        session.send(b"+ idling\r\n* %d EXISTS\r\n" % len(messages))
+        session.read()
+        session.send(b"TAG OK idled\r\n")
+
+    mailbox = play(Script(messages, {"IDLE": come}))
+    known = set(MESSAGES)
+    began = time.monotonic()
+    for _ in range(5):
+        mailbox.select()
+        new = set(mailbox.uids()) - known
+        known |= {fetched.uid for fetched in mailbox.fetch(sorted(new))}
+        mailbox.wait(60)
+    assert time.monotonic() - began < SOON
+    assert server_of(mailbox).said(b"IDLE") == 5
+
+
 def test_noise_in_idle_keeps_nobody_busy(play: Play) -> None:
     def spam(session: Session) -> None:
         session.send(b"+ idling\r\n")

@@ -40,6 +40,7 @@ class ImapMailbox:
         self._fetching = Fetching(account, self._limits)
         self._bell = watch.Bell()
         self._idle_failed = False
+        self._trust = watch.Trust(account.poll_interval)
         self._endings: tuple[Ending, ...] = ()
 
     # --- the contract
@@ -74,6 +75,8 @@ class ImapMailbox:
         """See `Mailbox.fetch`."""
         with self._talking("asking for sizes") as client:
             batches = self._fetching.batches(client, uids)
+        if batches:
+            self._trust.found()
         for batch, following in pairwise([*batches, []]):
             with self._talking("fetching messages") as client:
                 messages = self._fetching.bodies(client, batch, following)
@@ -149,6 +152,7 @@ class ImapMailbox:
 
         Where IDLE fails the connection is dropped and this returns; the next wait goes by
         the clock, so that a server which breaks off every IDLE sees a login a poll interval.
+        So it goes, for a shorter time, where IDLE announced mail of which none was there.
         """
         client = self._client
         by_clock = self._idle_failed or self._account.watch == "poll" or client is None
@@ -156,9 +160,13 @@ class ImapMailbox:
         if client is None or by_clock or self._selected is None or not client.offers("IDLE"):
             watch.sleep(self._bell, min(seconds, self._account.poll_interval))
             return
+        if pause := self._trust.pause():
+            watch.sleep(self._bell, min(seconds, pause))
+            return
         try:
             with self._talking("waiting for mail"):
                 watch.idle(client, self._bell, seconds)
+            self._trust.announced(news=client.news)
         except Unavailable:
             self._idle_failed = True
 

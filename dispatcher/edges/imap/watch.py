@@ -6,8 +6,12 @@ import select
 import socket
 import threading
 import time
+from typing import Final
 
 from dispatcher.edges.imap.client import Client
+
+# How long a first announcement of nothing is remembered (seconds).
+_FIRST_DOUBT: Final = 1.0
 
 
 class Bell:
@@ -59,6 +63,39 @@ class Bell:
                 if self._rung:
                     self._ends[1].send(b"\0")
             return self._ends[0].fileno()
+
+
+class Trust:
+    """Whether what a server announces in IDLE is there when somebody looks.
+
+    One whose count in IDLE is not that of SELECT would have us look without end: after an
+    announcement of nothing the next wait goes by the clock, each time for longer.
+    """
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
+        self._pause = 0.0
+        self._announced = False
+        self._found = False
+
+    def announced(self, *, news: bool) -> None:
+        """Say how an IDLE ended."""
+        self._announced, self._found = news, False
+        if not news:
+            self._pause = 0.0
+
+    def found(self) -> None:
+        """Say that there was new mail."""
+        self._found = True
+
+    def pause(self) -> float:
+        """Return for how many seconds the wait that begins now is to go by the clock."""
+        if not self._announced:
+            return 0.0
+        self._announced = False
+        pause = min(self._longest, max(_FIRST_DOUBT, 2 * self._pause))
+        self._pause = 0.0 if self._found else pause
+        return self._pause
 
 
 def sleep(bell: Bell, seconds: float) -> None:
