@@ -246,10 +246,27 @@ def test_a_refused_keyword_is_unavailable_and_nothing_else(play: Play) -> None:
     mailbox.select()
     with pytest.raises(Unavailable, match="LIMIT"):
         mailbox.add_keyword([3])
-    assert read_in_the_end(mailbox) == MESSAGES
+    assert {fetched.uid for fetched in mailbox.fetch([*MESSAGES])} == {*MESSAGES}
+    assert len(server_of(mailbox).sessions) == 1, "what is to be done next goes on"
 
 
 # --- listing
+
+
+def test_an_empty_mailbox_needs_no_uidnext(play: Play) -> None:
+    """Some servers say BAD to `*` where there is no message."""
+    opened = b"* 0 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\nTAG OK [READ-WRITE] open\r\n"
+    mailbox = play(Script({}, {"SELECT": opened, "SEARCH": b"TAG BAD no such message\r\n"}))
+    assert mailbox.select().uidnext == 1
+
+
+def test_no_command_names_a_uid_that_can_be_none(play: Play) -> None:
+    """The last of all uids is taken: UIDNEXT is none any more (RFC 3501, 9, nz-number)."""
+    last = 2**32 - 1
+    mailbox = play(Script({last: PATIENT}))
+    assert mailbox.uids(mailbox.select().uidnext) == ()
+    assert mailbox.uids(last) == (last,)
+    assert server_of(mailbox).said(b"UID %d:*" % last) == 2
 
 
 @pytest.mark.parametrize(
@@ -449,12 +466,14 @@ def test_a_partial_no_gives_what_it_gives(play: Play) -> None:
     assert [f.uid for f in mailbox.fetch([3, 5])] == [3]
 
 
-def test_a_throttled_fetch_is_tried_later(play: Play) -> None:
-    throttled = in_turn(b"TAG NO [LIMIT] slow down\r\n", lambda s: s.send(s.bodies()))
-    mailbox = play(failing(BODIES=throttled))
+@pytest.mark.parametrize("code", ["LIMIT", "THROTTLED"])
+def test_a_throttled_fetch_is_tried_later(play: Play, code: str) -> None:
+    no = b"TAG NO [%s] slow down\r\n" % code.encode()
+    mailbox = play(failing(BODIES=in_turn(no, lambda s: s.send(s.bodies()))))
     mailbox.select()
-    with pytest.raises(Unavailable, match="LIMIT"):
-        list(mailbox.fetch([3]))
+    with pytest.raises(Unavailable, match=code):
+        list(mailbox.fetch([*MESSAGES]))
+    assert server_of(mailbox).said(b"BODY.PEEK[]") == 1, "nothing more is asked for now"
     assert read_in_the_end(mailbox) == MESSAGES
 
 

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
+from typing import Final
 
 from dispatcher.core.ledger import UNDATED, Identity
 from dispatcher.edges.imap import gauges, removing, watch
@@ -19,6 +20,9 @@ from dispatcher.edges.imap.session import endings, enter, reach
 from dispatcher.edges.imap.trouble import coded, translated
 from dispatcher.errors import Refused, Unavailable
 from dispatcher.ports import Clock, Ending, Fetched, Finding, Quota, Selected, Shown
+
+# RFC 3501, 9, nz-number; UIDNEXT behind it is no uid that a command may name.
+_LAST_UID: Final = 2**32 - 1
 
 
 class ImapMailbox:
@@ -58,7 +62,8 @@ class ImapMailbox:
         with self._talking("listing the mailbox") as client:
             # In ranges where the server can: 50,000 uids that follow each other are one.
             compact = [b"RETURN (ALL)"] if client.offers("ESEARCH") else []
-            reply = client.run("SEARCH", *compact, b"UID %d:*" % first, uid=True)
+            asked = b"UID %d:*" % min(first, _LAST_UID)
+            reply = client.run("SEARCH", *compact, asked, uid=True)
             _demand_ok(reply, "the server would not list the mailbox")
             uids = found(reply.untagged)
         if uids is None and first <= 1 and self._current().exists:
@@ -96,11 +101,12 @@ class ImapMailbox:
         keyword = self._account.keyword
         if keyword is None or not uids or not self._current().keeps_keyword:
             return
-        with self._talking("adding the keyword") as client:
-            for _, sequence in uid_sets(uids):
-                flags = b"(" + keyword.encode() + b")"
+        flags = b"(" + keyword.encode() + b")"
+        for _, sequence in uid_sets(uids):
+            with self._talking("adding the keyword") as client:
                 reply = client.run("STORE", sequence, b"+FLAGS.SILENT", flags, uid=True)
-                _demand_ok(reply, "the server would not add the keyword")
+            # Out here: a NO leaves the connection to what is to be done next.
+            _demand_ok(reply, "the server would not add the keyword")
 
     def shown(self, uids: Sequence[int]) -> Mapping[int, Shown]:
         """See `Mailbox.shown`; `internal_at` is the epoch where the date is broken."""

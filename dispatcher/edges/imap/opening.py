@@ -41,6 +41,9 @@ def open_mailbox(
 
 
 def _uid_after_last(client: Client) -> int:
+    if not client.exists:
+        # `*` names nothing there, for which some servers answer BAD (RFC 3501, 9, seq-number).
+        return 1
     reply = client.run("SEARCH", b"UID *", uid=True)
     return max(found(reply.untagged) or (), default=0) + 1
 

@@ -19,14 +19,18 @@ _KNOWN_CODES: Final = frozenset(
         "ALERT", "ALREADYEXISTS", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "CANNOT",
         "CLIENTBUG", "CONTACTADMIN", "CORRUPTION", "EXPIRED", "EXPUNGEISSUED", "INUSE",
         "LIMIT", "NONEXISTENT", "NOPERM", "OVERQUOTA", "PARSE", "PRIVACYREQUIRED",
-        "READ-ONLY", "SERVERBUG", "TOOBIG", "UNAVAILABLE",
+        "READ-ONLY", "SERVERBUG", "THROTTLED", "TOOBIG", "UNAVAILABLE",
     }
 )  # fmt: skip
 
-# Codes that say: the same thing may work later (RFC 5530, 3).
+# Codes that say: the same thing may work later (RFC 5530, 3). THROTTLED is in no RFC: large
+# operators say it to whoever asked for too much in too short a time.
 TEMPORARY: Final = frozenset(
-    {"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "CORRUPTION", "CONTACTADMIN"}
-)
+    {
+        "UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "CORRUPTION", "CONTACTADMIN",
+        "THROTTLED",
+    }
+)  # fmt: skip
 
 _CODE: Final = re.compile(r"\[([A-Z][A-Z-]*)[ \]]", re.IGNORECASE)
 
