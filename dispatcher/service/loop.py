@@ -52,6 +52,7 @@ class MailboxLoop:
         self._stop = threading.Event()
         self._failures = 0
         self._failed_at: datetime | None = None
+        self._told = ""
         self._seen = -1
         self._asks_in = _FIRST_ASK
         self.broken: DispatcherError | None = None
@@ -155,15 +156,20 @@ class MailboxLoop:
             return _LAST_PAUSE
 
     def _failed(self, error: DispatcherError) -> None:
-        """Report the first failure of a row; the rest would only repeat it."""
+        """Report the first failure of a row, and one of another kind; others would repeat it.
+
+        Who was told that the network fails is to hear when it is the password.
+        """
         self._failures += 1
         if self._failures == 1:
-            self._failed_at = self._desk.clock.now()
-        report = _log.error if self._failures == 1 else _log.debug
+            self._failed_at, self._told = self._desk.clock.now(), ""
+        kind = type(error).__name__
+        report = _log.debug if kind == self._told else _log.error
+        self._told = kind
         report(
             "mailbox_check_failed",
             mailbox=self.name,
-            kind=type(error).__name__,
+            kind=kind,
             because=str(error),
             hint=error.hint,
         )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from dispatcher.core.ledger import Balance
 from dispatcher.core.rulebook import Draft
@@ -141,6 +142,34 @@ def troubled() -> tuple[Service, FullLedger]:
     service = Service(office)
     service.turn()
     return service, ledger
+
+
+def test_a_failure_of_another_kind_is_told_within_a_row_and_its_repetition_is_not(
+    service: Service,
+) -> None:
+    """A network that came back to a password that had expired meanwhile."""
+    kinds = [Unavailable("no network")] * 3 + [LoginRefused("refused")] * 2
+    for error in kinds:
+        service.office.mailbox.fail_next("select", error)
+    with capture_logs() as logged:
+        for _ in kinds:
+            service.turn()
+        service.turn()
+        service.office.mailbox.fail_next("select", LoginRefused("refused"))
+        service.turn()
+    told = [
+        (line["event"], line["log_level"], line.get("kind"))
+        for line in logged
+        if line["event"].startswith("mailbox_check")
+    ]
+    assert told == [
+        ("mailbox_check_failed", "error", "Unavailable"),
+        *[("mailbox_check_failed", "debug", "Unavailable")] * 2,
+        ("mailbox_check_failed", "error", "LoginRefused"),
+        ("mailbox_check_failed", "debug", "LoginRefused"),
+        ("mailbox_check_recovered", "info", None),
+        ("mailbox_check_failed", "error", "LoginRefused"),
+    ]
 
 
 def test_a_ledger_that_takes_nothing_is_a_reason_until_it_takes_again(
