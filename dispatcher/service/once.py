@@ -107,8 +107,8 @@ def _see_through(work: Round, desk: Desk, pause: threading.Event) -> None:
         work.drain(_UNTIL_ENDED)
 
 
-def _purge(work: Round, mailbox: Mailbox, outcome: Outcome) -> None:
-    """Delete what is past its term, when that is due."""
+def _purge(work: Round, mailbox: Mailbox, outcome: Outcome) -> bool:
+    """Delete what is past its term, when that is due; return whether the server broke off."""
     try:
         if work.purge_is_due:
             report = work.purge()
@@ -118,6 +118,8 @@ def _purge(work: Round, mailbox: Mailbox, outcome: Outcome) -> None:
     except (Unavailable, Refused) as error:
         outcome.failed[mailbox.name] = error
         _log.error("purge_failed", mailbox=mailbox.name, because=str(error), hint=error.hint)
+        return isinstance(error, Unavailable)
+    return False
 
 
 def _turns(mailbox: Mailbox, keyword: str | None, desk: Desk, outcome: Outcome) -> None:
@@ -145,7 +147,10 @@ def _turns(mailbox: Mailbox, keyword: str | None, desk: Desk, outcome: Outcome) 
             continue
         work.drain(_UNTIL_ENDED)
         _see_through(work, desk, pause)
-        _purge(work, mailbox, outcome)
+        if _purge(work, mailbox, outcome) and work.purge_is_due:
+            # It is to be tried again soon, after another turn.
+            pause.wait(_PAUSE)
+            continue
         if work.complete or desk.clock.monotonic() >= until:
             break
         pause.wait(_PAUSE)

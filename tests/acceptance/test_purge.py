@@ -164,6 +164,29 @@ def _documents(sendings: Iterable[Sending]) -> Counter[bytes]:
     return Counter(s.truth.document for s in sendings if s.truth.document is not None)
 
 
+def test_a_mail_that_the_server_cannot_read_keeps_no_other_past_its_term(
+    laboratory: Laboratory, bal: Bal, secrets: Secrets
+) -> None:
+    sendings = scenario.certificates(9, 6, list(SITES), SystemClock().now())
+    secrets.add(sendings)
+    usual(laboratory, ", max_share: 100%")
+    uids = dict(zip(bal.append_all([s.raw for s in sendings]), sendings, strict=True))
+    laboratory.once()
+    laboratory.ahead = "+150h"
+    gone = goes(sendings, timedelta(hours=150))
+    damaged = next(uid for uid, sending in uids.items() if sending in gone)
+    with bal.damaged(damaged):
+        laboratory.once()
+        assert laboratory.logged("mails_were_not_shown") == 1
+    kept = {uid: s for uid, s in uids.items() if s not in gone}
+    assert len(gone) > 1
+    assert set(bal.messages()) == {damaged, *kept}
+    laboratory.ahead = "+152h"
+    laboratory.once()
+    assert set(bal.messages()) == set(kept)
+    assert _files(laboratory) == _documents(kept.values())
+
+
 def test_a_daemon_deletes_by_itself_when_the_hour_comes(
     laboratory: Laboratory, bal: Bal, secrets: Secrets
 ) -> None:

@@ -1270,3 +1270,25 @@ def test_every_copy_of_a_certificate_goes(three: tuple[Sending, ...]) -> None:
     office.clock.go(HOURS_72)
     assert purge(office).copies == 6
     assert states(office) == {State.PURGED}
+
+
+def test_a_server_that_breaks_off_a_purge_is_asked_again_soon_and_then_seldom(
+    office: Office, three: tuple[Sending, ...]
+) -> None:
+    """It may break off at one mail, which is found in a few tries."""
+    arrive(office, three)
+    work = office.round()
+    work.turn()
+    office.clock.go(HOURS_72)
+    due = []
+    for _ in range(8):
+        work.turn()
+        office.mailbox.fail_next("shown", Unavailable("the connection broke off"))
+        with pytest.raises(Unavailable):
+            work.purge()
+        due.append(work.purge_is_due)
+    assert due == [True] * 7 + [False]
+    office.clock.go(timedelta(minutes=10))
+    assert work.purge_is_due
+    work.turn()
+    assert work.purge().mails == 3

@@ -40,7 +40,7 @@ def test_one_of_a_thousand_is_found_after_three_failures() -> None:
 
 def test_what_failed_alone_comes_last_and_then_rests_for_ever_longer() -> None:
     clock = Clock()
-    suspects = Suspects(32, clock)
+    suspects = Suspects(32, now=clock)
     suspects.blame([2])
     assert list(suspects.groups([1, 2, 3])) == [[1, 3], [2]]
     rests = []
@@ -54,6 +54,19 @@ def test_what_failed_alone_comes_last_and_then_rests_for_ever_longer() -> None:
     assert rests == [60, 120, 240, 300, 300, 300]
     suspects.acquit([2])
     assert (suspects.limit(2), list(suspects.groups([1, 2]))) == (None, [[1, 2]])
+
+
+def test_what_rests_is_not_asked_for_anything_else_either() -> None:
+    clock = Clock()
+    family: list[Suspects] = []
+    sizes, bodies = Suspects(32, family, now=clock), Suspects(32, family, now=clock)
+    bodies.blame([2])
+    bodies.blame([2])
+    assert list(sizes.groups([1, 2, 3])) == [[1, 3]]
+    sizes.acquit([1, 2, 3])
+    assert bodies.askable([2]) == ([], [])
+    clock.at += 60
+    assert list(sizes.groups([1, 2, 3])) == [[1, 2, 3]]
 
 
 def test_in_another_mailbox_nothing_is_suspect() -> None:

@@ -61,8 +61,11 @@ class Fetching:
         self._lying: dict[int, int] = {}
         self._headless: set[int] = set()
         # By what is asked for: a message whose size is known may break off at its body.
-        self._sizing, self._showing = Suspects(_PIECES), Suspects(_PIECES)
-        self._reading, self._heading = Suspects(_MOST_PARTS), Suspects(1)
+        self._suspects: list[Suspects] = []
+        self._sizing = Suspects(_PIECES, self._suspects)
+        self._showing = Suspects(_PIECES, self._suspects)
+        self._reading = Suspects(_MOST_PARTS, self._suspects)
+        self._heading = Suspects(1, self._suspects)
         self._ahead: _Ahead | None = None
 
     def begin(self, uidvalidity: int) -> None:
@@ -76,7 +79,7 @@ class Fetching:
             self._uidvalidity = uidvalidity
             self._lying.clear()
             self._headless.clear()
-            for some in (self._sizing, self._showing, self._reading, self._heading):
+            for some in self._suspects:
                 some.forget()
 
     def identities(self, client: Client, uids: Sequence[int]) -> dict[int, Identity]:

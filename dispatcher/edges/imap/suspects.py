@@ -27,12 +27,22 @@ class Suspects:
     A server may break off at one damaged message, whatever else it was asked for. So what
     failed together is asked for in as many as `pieces` groups next time; what failed alone
     comes last, and what did so twice is left out for a while: the others' turn comes to its
-    end without it.
+    end without it. Of a `family`, each for another thing that is asked of the same messages,
+    all leave out what one of them lets rest.
     """
 
-    def __init__(self, pieces: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        pieces: int,
+        family: list[Suspects] | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`now` is the monotonic clock. Joins the family."""
         self._pieces = pieces
         self._now = now
+        self._family = [] if family is None else family
+        self._family.append(self)
         # uid to how many it may be asked for together with.
         self._most: dict[int, int] = {}
         self._failed: dict[int, _Failed] = {}
@@ -66,15 +76,15 @@ class Suspects:
 
     def askable(self, uids: Iterable[int]) -> tuple[list[int], list[int]]:
         """Return, ascending, what may be asked for now, and what only alone and last of all."""
-        first, last = [], []
+        rest = {uid for one in self._family for uid in one.resting()}
+        askable = sorted(set(uids) - rest)
+        first = [uid for uid in askable if uid not in self._failed]
+        return first, [uid for uid in askable if uid in self._failed]
+
+    def resting(self) -> list[int]:
+        """Return what is not to be asked for now."""
         now = self._now()
-        for uid in sorted(set(uids)):
-            failed = self._failed.get(uid)
-            if failed is None:
-                first.append(uid)
-            elif failed.rests_until <= now:
-                last.append(uid)
-        return first, last
+        return [uid for uid, failed in self._failed.items() if failed.rests_until > now]
 
     def groups(self, uids: Iterable[int]) -> Iterator[list[int]]:
         """Yield what may be asked for now, in the groups in which it may be."""

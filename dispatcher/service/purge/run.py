@@ -33,6 +33,9 @@ _log = structlog.get_logger(__name__)
 
 # After a purge that failed or was stopped, the next one waits so long at most (seconds).
 _PAUSE: Final = 600.0
+# A server that broke off is asked again with the next turn, so often in a row: it may have done
+# so at one mail, which is left out as soon as it is found (`edges.imap.suspects`).
+_TRIES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Purge:
         self._mails = Mails(mailbox, desk, whereabouts)
         self._clock = ClockWatch()
         self._not_before = 0.0
+        self._failures = 0
 
     @property
     def is_due(self) -> bool:
@@ -134,6 +138,17 @@ class Purge:
         answer; what was begun is finished by the next purge.
         """
         self._not_before = self._desk.clock.monotonic() + min(_PAUSE, self._every)
+        try:
+            report = self._run(person, unread=unread)
+        except Unavailable:
+            self._failures += 1
+            if self._failures % _TRIES:
+                self._not_before = 0.0
+            raise
+        self._failures = 0
+        return report
+
+    def _run(self, person: Person | None, *, unread: bool) -> Report:
         name = self._mailbox.name
         lines.renew_terms(self._desk, name)
         deadlines.warn(self._desk, name)
