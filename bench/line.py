@@ -82,8 +82,9 @@ class _Way:
         with contextlib.suppress(OSError):
             while (arriving := self._under_way.get())[1]:
                 due, chunk = arriving
-                if due - time.monotonic() > _SOON:
-                    _pause(due - time.monotonic())
+                left = due - time.monotonic()
+                if left > _SOON:
+                    _pause(left)
                 self._sink.sendall(chunk)
         with contextlib.suppress(OSError):
             self._sink.shutdown(socket.SHUT_WR)
