@@ -33,7 +33,8 @@ _HEAD: Final = """\
 Made by `make bench`, which writes this page; do not edit it. What each case does and against
 whom stands in the modules of `bench/`. Everything runs on one machine, against a private
 Dovecot whose mail lies in the page cache; those who are compared take turns in every repeat.
-Ratios are of the same repeat: they hold elsewhere, single rates do not.
+Ratios are of the same repeat. They carry over to another machine far better than rates, and not
+wholly: where disk and cores are quicker, the bulk script gains more by it than the program.
 Where the time of a message goes: [a profile](performance/profile.md), taken by hand.
 """
 
