@@ -223,8 +223,10 @@ class Bal:
         path = mails / f"u.{uid}"
         whole = path.read_bytes()
         path.write_bytes(whole[:60])
-        yield
-        path.write_bytes(whole)
+        try:
+            yield
+        finally:
+            path.write_bytes(whole)
 
     def move(self, uid: int, mailbox: str, source: str = "INBOX") -> None:
         """Move a message to another mailbox of the account."""
